@@ -1,0 +1,75 @@
+"""What predictors return: one frame of a stream, one object through a video, a whole video."""
+
+from dataclasses import dataclass, field
+
+from dense.structures.rle import RLE
+
+__all__ = ["FrameResult", "Track", "VideoResult"]
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Objects seen in one frame of a stream; the lists are parallel, one entry per object.
+
+    Attributes:
+        index: frame number from 0.
+        time_s: presentation time in seconds, relative to the first frame.
+        height: frame height in pixels.
+        width: frame width in pixels.
+        track_ids: identity of each object, constant through the video.
+        labels: contiguous category index of each object, 0 to K-1.
+        scores: class probability in [0, 1], averaged over the frames seen so far.
+        masks: RLE at the frame's size.
+        panoptic: ``(H, W)`` map of segment ids where the model gives one, else ``None``.
+    """
+
+    index: int
+    time_s: float
+    height: int
+    width: int
+    track_ids: list[int]
+    labels: list[int]
+    scores: list[float]
+    masks: list[RLE]
+    panoptic: object | None = None
+
+
+@dataclass(frozen=True)
+class Track:
+    """One object through a video.
+
+    Attributes:
+        track_id: identity; several tracks may share one (the same query with another label).
+        label: contiguous category index, 0 to K-1.
+        score: class probability in [0, 1].
+        masks: one RLE per frame, ``None`` where the object is absent.
+    """
+
+    track_id: int
+    label: int
+    score: float
+    masks: list[RLE | None]
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """Tracks of a whole video.
+
+    Attributes:
+        height: frame height in pixels.
+        width: frame width in pixels.
+        times_s: presentation time of each frame in seconds.
+        tracks: objects, best score first.
+        categories: name of each contiguous category index.
+    """
+
+    height: int
+    width: int
+    times_s: list[float]
+    tracks: list[Track]
+    categories: list[str] = field(default_factory=list)
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames."""
+        return len(self.times_s)

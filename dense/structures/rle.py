@@ -1,0 +1,151 @@
+"""Run-length masks in COCO's compressed form: ``{"size": [H, W], "counts": str}``, column-major runs, zeros first."""
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dense.errors import DataError
+
+__all__ = ["RLE", "area", "bounding_box", "decode", "encode", "encode_stack", "to_rle"]
+
+
+class RLE(TypedDict):
+    """A compressed run-length mask; ``size`` is (height, width) in pixels, ``counts`` is ASCII text."""
+
+    size: list[int]
+    counts: str
+
+
+def encode(mask: NDArray[Any]) -> RLE:
+    """Compress one mask ``(H, W)`` (bool or 0/1 numbers)."""
+    return encode_stack(np.asarray(mask)[None])[0]
+
+
+def encode_stack(masks: NDArray[Any]) -> list[RLE]:
+    """Compress ``(N, H, W)`` masks at once."""
+    from pycocotools import mask as coco_mask
+
+    if masks.ndim != 3:
+        raise DataError(f"masks: shape {tuple(masks.shape)}, expected (N, H, W).")
+    if len(masks) == 0:
+        return []
+    columns = np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8))
+    return [_to_text(rle) for rle in coco_mask.encode(columns)]
+
+
+def decode(rle: RLE) -> NDArray[np.bool_]:
+    """Expand to a ``(H, W)`` bool mask."""
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.decode(rle).astype(bool)  # type: ignore[no-any-return]
+
+
+def area(rle: RLE) -> int:
+    """Number of pixels inside."""
+    from pycocotools import mask as coco_mask
+
+    return int(coco_mask.area(rle))
+
+
+def bounding_box(rle: RLE) -> list[float]:
+    """``[x, y, width, height]`` in pixels; all zero for an empty mask."""
+    from pycocotools import mask as coco_mask
+
+    return [float(v) for v in coco_mask.toBbox(rle)]
+
+
+def to_rle(segmentation: object, height: int, width: int, where: str = "segmentation") -> RLE | None:
+    """Bring any COCO segmentation to compressed RLE at the stated size.
+
+    Args:
+        segmentation: ``None``, compressed RLE, uncompressed RLE (``counts`` a list), or polygons (list of flat x, y lists).
+        height: expected height in pixels.
+        width: expected width in pixels.
+        where: prefix of error messages, for instance ``"valid.json: annotations[3].segmentations[2]"``.
+
+    Returns: compressed RLE, or ``None`` for ``None`` and for an empty polygon list.
+    Raises: DataError naming ``where`` if size, counts or polygons are wrong.
+    """
+    if segmentation is None:
+        return None
+    if isinstance(segmentation, dict):
+        return _from_mapping(segmentation, height, width, where)
+    if isinstance(segmentation, Sequence) and not isinstance(segmentation, str | bytes):
+        return _from_polygons(segmentation, height, width, where) if len(segmentation) else None
+    raise DataError(f"{where}: is {type(segmentation).__name__}, expected RLE, polygons or null.")
+
+
+def _to_text(rle: dict[str, Any]) -> RLE:
+    counts = rle["counts"]
+    return {"size": [int(s) for s in rle["size"]], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+
+
+def _from_mapping(rle: dict[str, Any], height: int, width: int, where: str) -> RLE:
+    size, counts = rle.get("size"), rle.get("counts")
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(s, int) for s in size):
+        raise DataError(f"{where}: RLE `size` is {size!r}, expected [height, width].")
+    if list(size) != [height, width]:
+        raise DataError(
+            f"{where}: RLE size is {size[0]}x{size[1]} (height x width), expected {height}x{width}."
+            " Re-export the masks at the video's size."
+        )
+    if isinstance(counts, list):
+        return _compress_counts(counts, height, width, where)
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii", errors="replace")
+    if not isinstance(counts, str):
+        raise DataError(f"{where}: RLE `counts` is {type(counts).__name__}, expected text or a list of integers.")
+    total = _sum_of_runs(counts)
+    if total != height * width:
+        raise DataError(f"{where}: RLE counts cover {total} pixels, expected {height * width} ({height}x{width}).")
+    return {"size": [height, width], "counts": counts}
+
+
+def _sum_of_runs(counts: str) -> int | None:
+    """Total of the runs of compressed counts (COCO's 6-bit code, deltas to the run two before), ``None`` if malformed.
+
+    The C library behind ``decode`` trusts its input: wrong counts would read and write out of bounds.
+    """
+    runs: list[int] = []
+    value, shift = 0, 0
+    for char in counts:
+        digit = ord(char) - 48
+        if not 0 <= digit < 64 or shift > 30:
+            return None
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        if len(runs) > 2:
+            value += runs[-2]
+        if value < 0:
+            return None
+        runs.append(value)
+        value, shift = 0, 0
+    return sum(runs) if shift == 0 else None
+
+
+def _compress_counts(counts: list[Any], height: int, width: int, where: str) -> RLE:
+    from pycocotools import mask as coco_mask
+
+    if not all(isinstance(c, int) and c >= 0 for c in counts):
+        raise DataError(f"{where}: uncompressed RLE `counts` holds something other than non-negative integers.")
+    if sum(counts) != height * width:
+        raise DataError(f"{where}: RLE counts cover {sum(counts)} pixels, expected {height * width} ({height}x{width}).")
+    return _to_text(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+
+
+def _from_polygons(polygons: Sequence[Any], height: int, width: int, where: str) -> RLE:
+    from pycocotools import mask as coco_mask
+
+    if isinstance(polygons[0], int | float):
+        polygons = [polygons]  # one flat polygon instead of a list of them
+    for index, polygon in enumerate(polygons):
+        flat = isinstance(polygon, list | tuple) and all(isinstance(v, int | float) and np.isfinite(v) for v in polygon)
+        if not flat or len(polygon) < 6 or len(polygon) % 2:
+            raise DataError(f"{where}[{index}]: polygon needs at least 3 points as a flat list x1, y1, x2, y2, …")
+    return _to_text(coco_mask.merge(coco_mask.frPyObjects([list(p) for p in polygons], height, width)))
