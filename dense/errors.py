@@ -1,6 +1,6 @@
 """Error classes of the toolbox: every message says what is wrong, where, what was expected and what to do, in one line."""
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "DenseError", "DependencyError", "OperatorError", "VideoError"]
+__all__ = ["CheckpointError", "ConfigError", "DataError", "DenseError", "DependencyError", "NonFiniteError", "OperatorError", "VideoError"]
 
 
 class DenseError(Exception):
@@ -25,6 +25,10 @@ class VideoError(DenseError, ValueError):
 
 class OperatorError(DenseError, ValueError):
     """A custom operator was called with wrong arguments, or its binary cannot be used."""
+
+
+class NonFiniteError(DenseError, FloatingPointError):
+    """Outputs or losses of a model are NaN or infinite."""
 
 
 class DependencyError(DenseError, ImportError):

@@ -1,0 +1,69 @@
+# Everything starts here: `make demo` and `make test` do the whole set-up themselves (see tools/setup_env.py).
+#
+#   PYTHON=python3.12         Python that makes .venv (3.10 or newer)
+#   VENV=folder               another place than .venv
+#   TORCH_INDEX_URL=…         index with another build of torch (e.g. CPU only: 1 GB instead of 6)
+#   DENSE_PYTHON=python       an environment of your own (already activated, or a path): nothing is installed into it
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+export VENV
+unexport PYTHONPATH
+
+ifdef DENSE_PYTHON
+PY := $(DENSE_PYTHON)
+SETUP := $(DENSE_PYTHON) tools/setup_env.py --check $(DENSE_PYTHON)
+else
+PY := $(VENV)/bin/python
+SETUP := $(PYTHON) tools/setup_env.py
+endif
+
+# One thread per test worker: more would only make the workers wait for each other.
+TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -q
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo eval-world test test-slow lint bench wheel doctor clean clean-all
+
+help: ## this list
+	@echo "make …"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+setup: ## make or repair .venv: pinned packages, Detectron2, operators (a few minutes; instant the second time)
+	@$(SETUP)
+
+demo: setup ## segment and track a made-up video, or yours: make demo INPUT=video.mp4
+	@$(PY) -m dense demo-world $(if $(INPUT),--input "$(INPUT)")
+
+eval-world: setup ## score the weights of this repository on the procedural world
+	@$(PY) -m dense eval-world
+
+test: setup ## all tests that need neither minutes nor a GPU
+	@$(TEST) -m "not slow and not gpu" $(ARGS)
+
+test-slow: setup ## the tests that need minutes
+	@$(TEST) -m "slow and not gpu" $(ARGS)
+
+lint: setup ## ruff, floors of the house, sizes, types
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) tools/lint_sizes.py
+	@$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())" --no-cache --no-logo
+	@$(PY) -m mypy
+
+bench: setup ## time our parts beside their peers
+	@$(PY) -m benchmarks $(ARGS)
+
+wheel: setup ## dist/*.whl
+	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
+
+doctor: setup ## what is installed, what is missing, how to mend it
+	@$(PY) -m dense.doctor
+
+clean: ## remove what was built; the next call builds it again
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis $(VENV)/.dense-setup.json
+	find dense projects tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find dense -name '*.so' -delete
+
+clean-all: clean ## … and the whole environment
+	rm -rf $(VENV)

@@ -1,0 +1,118 @@
+"""Configuration keys of the library's parts, added to Detectron2's defaults; values are the official ones.
+
+Keys marked ``(accepted)`` have no effect here; ``dense.config.official`` lists those that a file sets.
+"""
+
+from detectron2.config import CfgNode
+
+__all__ = ["add_library_keys"]
+
+
+def add_library_keys(cfg: CfgNode) -> None:
+    """Add the keys of data, solver, segmenter and backbones to ``cfg`` in place."""
+    _input(cfg)
+    _solver(cfg)
+    _segmenter(cfg)
+    _backbones(cfg)
+    _accepted(cfg)
+    cfg.SEED = 42  # seed of data order, augmentation, initial weights and sampled points
+    cfg.DATASETS.DATASET_RATIO = [1.0]  # share of batches from each training set
+    cfg.DATASETS.DATASET_NEED_MAP = [False]  # map categories to those of the last training set
+    cfg.DATASETS.DATASET_TYPE = ["video_instance"]  # kind of each training set
+    cfg.DATASETS.DATASET_TYPE_TEST = ["video_instance"]  # kind of each test set
+
+
+def _input(cfg: CfgNode) -> None:
+    node = cfg.INPUT
+    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # image mapper
+    node.COLOR_AUG_SSD = False  # SSD colour jitter (images)
+    node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # share of a crop that one category may fill before it is drawn again
+    node.SIZE_DIVISIBILITY = -1  # padding inside the image mapper, pixels
+    node.IMAGE_SIZE = 1024  # square canvas of large-scale jitter, pixels
+    node.MIN_SCALE, node.MAX_SCALE = 0.1, 2.0  # large-scale jitter
+    node.SAMPLING_FRAME_NUM = 2  # frames of a training clip
+    node.SAMPLING_FRAME_RANGE = 20  # half window in frames around the reference frame
+    node.SAMPLING_FRAME_SHUFFLE = False  # shuffle the clip's frames
+    node.SAMPLING_FRAME_RATIO = 1.0  # (accepted)
+    node.AUGMENTATIONS = []  # of brightness, contrast, saturation, rotation
+    node.REVERSE_AGU = False  # reverse consecutive clips with probability 0.5
+    node.PSEUDO = CfgNode()  # clips made of one image
+    node.PSEUDO.AUGMENTATIONS = ["rotation"]
+    node.PSEUDO.MIN_SIZE_TRAIN = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768)
+    node.PSEUDO.MAX_SIZE_TRAIN = 768
+    node.PSEUDO.MIN_SIZE_TRAIN_SAMPLING = "choice_by_clip"
+    node.PSEUDO.CROP = CfgNode({"ENABLED": False, "TYPE": "absolute_range", "SIZE": (384, 600)})
+    node.LSJ_AUG = CfgNode({"ENABLED": False, "IMAGE_SIZE": 1024, "MIN_SCALE": 0.1, "MAX_SCALE": 2.0})
+
+
+def _solver(cfg: CfgNode) -> None:
+    cfg.SOLVER.OPTIMIZER = "ADAMW"  # or SGD
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1  # learning-rate factor of parameters with "backbone" in their module path
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # weight decay of embedding modules
+    cfg.SOLVER.POLY_LR_POWER = 0.9
+    cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
+
+
+def _segmenter(cfg: CfgNode) -> None:
+    node = cfg.MODEL.MASK_FORMER = CfgNode()
+    node.DEEP_SUPERVISION = True  # losses on every layer's prediction
+    node.NO_OBJECT_WEIGHT = 0.1
+    node.CLASS_WEIGHT, node.MASK_WEIGHT, node.DICE_WEIGHT = 1.0, 20.0, 1.0  # of losses and costs; papers use 2, 5, 5
+    node.NHEADS = 8
+    node.DROPOUT = 0.1  # papers use 0
+    node.DIM_FEEDFORWARD = 2048
+    node.ENC_LAYERS = 0  # (accepted)
+    node.DEC_LAYERS = 6  # decoder layers + 1 (the prediction of the raw queries counts)
+    node.PRE_NORM = False
+    node.HIDDEN_DIM = 256
+    node.NUM_OBJECT_QUERIES = 100
+    node.TRANSFORMER_IN_FEATURE = "res5"  # only "multi_scale_pixel_decoder" is supported
+    node.ENFORCE_INPUT_PROJ = False
+    node.SIZE_DIVISIBILITY = 32  # inputs are padded to multiples of this, pixels; negative: ask the backbone
+    node.TRANSFORMER_DECODER_NAME = "MaskedDecoder"
+    node.TRAIN_NUM_POINTS = 12544  # points per mask in costs and losses
+    node.OVERSAMPLE_RATIO = 3.0  # candidates per point
+    node.IMPORTANCE_SAMPLE_RATIO = 0.75  # share of the most uncertain candidates
+    node.MATCHER_NAME = "HungarianMatcher"
+    node.CRITERION_NAME = "SetCriterion"
+    node.TEST = CfgNode()
+    node.TEST.SEMANTIC_ON, node.TEST.INSTANCE_ON, node.TEST.PANOPTIC_ON = True, False, False
+    node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # least score of a panoptic segment; papers use 0.8
+    node.TEST.OVERLAP_THRESHOLD = 0.0  # least share of a panoptic segment that stays visible; papers use 0.8
+    node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.MASK_DIM = 256
+    head.TRANSFORMER_ENC_LAYERS = 0
+    head.PIXEL_DECODER_NAME = "DeformablePixelDecoder"
+    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4  # (accepted)
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8  # (accepted)
+    head.RETURN_TRANSFORMER_FEATURE = False  # (accepted)
+
+
+def _backbones(cfg: CfgNode) -> None:
+    cfg.MODEL.TIMM = CfgNode()  # any backbone of timm with feature maps at strides 4 to 32
+    cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"
+    cfg.MODEL.TIMM.WEIGHTS = ""  # ImageNet weights: a file, or "package:NAME" of a package that carries one; "" = random
+    cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.TIMM.FREEZE_NORM = True  # keep the batch-norm statistics
+    cfg.MODEL.SWIN = CfgNode()
+    swin = cfg.MODEL.SWIN
+    swin.PRETRAIN_IMG_SIZE, swin.PATCH_SIZE, swin.EMBED_DIM = 224, 4, 96
+    swin.DEPTHS, swin.NUM_HEADS, swin.WINDOW_SIZE = [2, 2, 6, 2], [3, 6, 12, 24], 7
+    swin.MLP_RATIO, swin.QKV_BIAS, swin.QK_SCALE = 4.0, True, None
+    swin.DROP_RATE, swin.ATTN_DROP_RATE, swin.DROP_PATH_RATE = 0.0, 0.0, 0.3
+    swin.APE, swin.PATCH_NORM, swin.USE_CHECKPOINT = False, True, False
+    swin.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+
+
+def _accepted(cfg: CfgNode) -> None:
+    """Keys of DeepLab that official files may carry."""
+    cfg.MODEL.RESNETS.RES4_DILATION = 1
+    cfg.MODEL.RESNETS.RES5_MULTI_GRID = [1, 2, 4]
+    cfg.MODEL.RESNETS.STEM_TYPE = "deeplab"
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.LOSS_TYPE = "hard_pixel_mining"
+    head.PROJECT_FEATURES, head.PROJECT_CHANNELS = ["res2"], [48]
+    head.ASPP_CHANNELS, head.ASPP_DILATIONS, head.ASPP_DROPOUT = 256, [6, 12, 18], 0.1
+    head.USE_DEPTHWISE_SEPARABLE_CONV = False

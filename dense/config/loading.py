@@ -1,0 +1,111 @@
+"""``load_config``: Detectron2's defaults, the keys of every system, a YAML file, ``KEY VALUE`` pairs."""
+
+import ast
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode, get_cfg
+
+from dense.config.keys import add_library_keys
+from dense.config.official import official_defaults, translate, without_effect
+from dense.config.reader import read_yaml_chain
+from dense.errors import ConfigError
+from dense.registry import load_projects, nearest
+
+__all__ = ["default_config", "load_config"]
+
+logger = logging.getLogger(__name__)
+
+
+def default_config() -> CfgNode:
+    """Detectron2's defaults with the keys of the library and of every project, all at their official values."""
+    cfg = get_cfg()
+    add_library_keys(cfg)
+    for project in load_projects():
+        project.add_config(cfg)
+    return cfg
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[Any] = ()) -> CfgNode:
+    """Read a configuration.
+
+    Args:
+        path: YAML file, ours or an official one of Mask2Former, MinVIS, CTVIS, DVIS or DVIS++; ``None`` = defaults only.
+        overrides: ``[key, value, key, value, …]`` in dotted keys; values may be text, as on a command line.
+
+    Returns: frozen ``CfgNode``.
+    Raises: ConfigError for an unreadable file, an unknown key (with the nearest known one), or a value of the wrong type.
+    """
+    cfg = default_config()
+    if path is not None:
+        official = read_yaml_chain(path)
+        values = translate(official)
+        _merge(cfg, values, str(path))
+        _merge(cfg, official_defaults(official), str(path))
+        ignored = without_effect(values)
+        if ignored:
+            logger.info("%s: these keys have no effect: %s", path, ", ".join(ignored))
+    _override(cfg, overrides)
+    cfg.freeze()
+    return cfg
+
+
+def _merge(cfg: CfgNode, values: dict[str, Any], where: str, prefix: str = "") -> None:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in cfg:
+            raise ConfigError(f"{where}: unknown key {name!r}.{_nearest_key(cfg, str(key), prefix)}")
+        if isinstance(cfg[key], CfgNode):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where}: {name} is {type(value).__name__}, expected keys below it.")
+            _merge(cfg[key], value, where, f"{name}.")
+        else:
+            cfg[key] = _convert(value, cfg[key], f"{where}: {name}")
+
+
+def _nearest_key(cfg: CfgNode, key: str, prefix: str) -> str:
+    return nearest(f"{prefix}{key}", [f"{prefix}{k}" for k in cfg])
+
+
+def _convert(value: object, old: object, where: str) -> Any:  # noqa: ANN401  keys hold any plain type
+    """Bring a YAML or command-line value to the type of the default (numbers, lists and tuples may stand for each other)."""
+    if isinstance(value, str) and not isinstance(old, str):
+        value = _literal(value)
+    if isinstance(value, dict):
+        raise ConfigError(f"{where} holds keys, expected a {type(old).__name__}.")
+    if old is None or value is None or type(value) is type(old):
+        return value
+    if isinstance(old, bool) or isinstance(value, bool):
+        raise _wrong_type(value, old, where)
+    if isinstance(old, float) and isinstance(value, int):
+        return float(value)
+    if isinstance(old, int) and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(old, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(old, list) and isinstance(value, tuple):
+        return list(value)
+    raise _wrong_type(value, old, where)
+
+
+def _literal(text: str) -> Any:  # noqa: ANN401
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _wrong_type(value: object, old: object, where: str) -> ConfigError:
+    return ConfigError(f"{where} is {value!r} ({type(value).__name__}), expected {type(old).__name__} like {old!r}.")
+
+
+def _override(cfg: CfgNode, overrides: Sequence[Any]) -> None:
+    if len(overrides) % 2:
+        raise ConfigError(f"KEY VALUE pairs: {len(overrides)} words, expected an even number; the last one is {overrides[-1]!r}.")
+    for key, value in zip(overrides[::2], overrides[1::2], strict=True):
+        nested: Any = value
+        for part in reversed(str(key).split(".")):
+            nested = {part: nested}
+        _merge(cfg, translate(nested), "command line")

@@ -1,0 +1,75 @@
+"""Names of the official repositories' YAML files → names of our parts, and official keys without effect.
+
+Ours are never registered under the official names: somebody may import Mask2Former beside us, and a name taken twice crashes.
+"""
+
+from typing import Any
+
+__all__ = ["WITHOUT_EFFECT", "official_defaults", "translate", "without_effect"]
+
+#: dotted key → {official value: our value}
+NAMES: dict[str, dict[str, str]] = {
+    "MODEL.META_ARCHITECTURE": {"MaskFormer": "ImageSegmenter", "MinVIS": "VideoSegmenter"},
+    "MODEL.SEM_SEG_HEAD.NAME": {"MaskFormerHead": "SegmenterHead"},
+    "MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME": {"MSDeformAttnPixelDecoder": "DeformablePixelDecoder"},
+    "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME": {
+        "MultiScaleMaskedTransformerDecoder": "MaskedDecoder",
+        "VideoMultiScaleMaskedTransformerDecoder_minvis": "MaskedDecoder",
+        "VideoMultiScaleMaskedTransformerDecoder_dvis": "MaskedDecoder",
+    },
+}
+
+#: official keys that are accepted and change nothing, here as in the official code
+WITHOUT_EFFECT: frozenset[str] = frozenset(
+    {
+        "INPUT.SAMPLING_FRAME_RATIO",
+        "MODEL.MASK_FORMER.ENC_LAYERS",
+        "MODEL.RESNETS.RES4_DILATION",
+        "MODEL.RESNETS.RES5_MULTI_GRID",
+        "MODEL.RESNETS.STEM_TYPE",
+        "MODEL.SEM_SEG_HEAD.ASPP_CHANNELS",
+        "MODEL.SEM_SEG_HEAD.ASPP_DILATIONS",
+        "MODEL.SEM_SEG_HEAD.ASPP_DROPOUT",
+        "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS",
+        "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS",
+        "MODEL.SEM_SEG_HEAD.LOSS_TYPE",
+        "MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS",
+        "MODEL.SEM_SEG_HEAD.PROJECT_FEATURES",
+        "MODEL.SEM_SEG_HEAD.RETURN_TRANSFORMER_FEATURE",
+        "MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV",
+    }
+)
+
+
+def translate(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Replace official names by ours in a nested mapping; anything else passes unchanged."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict):
+            out[key] = translate(value, f"{path}.")
+        else:
+            out[key] = NAMES.get(path, {}).get(value, value) if isinstance(value, str) else value
+    return out
+
+
+def official_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Values that the official code fixes for an architecture whatever its YAML says, as a nested mapping to merge over it.
+
+    MinVIS keeps 10 (object, class) pairs per video, independent of MODEL.MASK_FORMER.TEST.MAX_NUM.
+    """
+    if values.get("MODEL", {}).get("META_ARCHITECTURE") == "MinVIS":
+        return {"MODEL": {"MASK_FORMER": {"TEST": {"MAX_NUM": 10}}}}
+    return {}
+
+
+def without_effect(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the keys in a nested mapping that change nothing."""
+    found = []
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict):
+            found += without_effect(value, f"{path}.")
+        elif path in WITHOUT_EFFECT:
+            found.append(path)
+    return found

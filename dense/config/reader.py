@@ -1,0 +1,74 @@
+"""Reading configuration files: YAML without tags that run code, ``_BASE_`` chains, clear errors."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dense.errors import ConfigError
+
+__all__ = ["BASE_KEY", "read_yaml_chain"]
+
+BASE_KEY = "_BASE_"
+
+
+def read_yaml_chain(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file and the files it is based on, the nearer overriding the farther.
+
+    Args:
+        path: the file; a relative ``_BASE_`` is relative to the file that names it.
+
+    Returns: nested mapping without ``_BASE_``.
+    Raises: ConfigError for a missing file, a loop, a tag, text that is no YAML, or a top level that is no mapping.
+    """
+    return _read(Path(path), [])
+
+
+def _read(path: Path, chain: list[Path]) -> dict[str, Any]:
+    resolved = path.resolve()
+    if resolved in chain:
+        loop = " → ".join(p.name for p in [*chain, resolved])
+        raise ConfigError(f"{chain[0]}: {BASE_KEY} forms a loop ({loop}). Remove one of the references.")
+    values = _parse(path, chain)
+    base = values.pop(BASE_KEY, None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: {BASE_KEY} is {type(base).__name__}, expected the path of one YAML file.")
+    base_path = Path(base).expanduser()
+    if not base_path.is_absolute():
+        base_path = path.parent / base_path
+    return _merge(_read(base_path, [*chain, resolved]), values)
+
+
+def _parse(path: Path, chain: list[Path]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        asked = f" ({BASE_KEY} of {chain[-1]})" if chain else ""
+        raise ConfigError(f"{path}: cannot be read{asked}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}).") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.constructor.ConstructorError as error:
+        raise ConfigError(f"{path}: {error.problem}. Tags that build Python objects are refused.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}:{where} is not valid YAML ({getattr(error, 'problem', error)}).") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is nested too deeply for a configuration file.") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds a {type(values).__name__}, expected KEY: value lines.")
+    return values
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,335 @@
+"""YouTube-VIS 2019/2021/2022 and OVIS annotation files: read, checked, as frozen records.
+
+One JSON file: ``videos`` (id, width, height, length, file_names), ``annotations`` (id, video_id, category_id, iscrowd, and
+``segmentations``, ``bboxes``, ``areas`` with one entry per frame; ``null`` = not visible), ``categories`` (id, name). The
+challenges' validation files have no annotations.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dense.data.formats.mask_tracks import track_masks
+from dense.data.formats.records import integer_field, list_of_records, number, unique
+from dense.errors import DataError
+from dense.io import read_json
+from dense.structures import rle as rle_codec
+from dense.structures.rle import RLE
+
+__all__ = [
+    "AnnotationsMissingError",
+    "Category",
+    "ObjectTrack",
+    "VideoDataset",
+    "VideoRecord",
+    "parse_youtube_vis",
+    "read_youtube_vis",
+]
+
+
+class AnnotationsMissingError(DataError):
+    """The file lists videos but no annotations (as the challenges' validation files do): nothing to train on or to score."""
+
+
+@dataclass(frozen=True)
+class Category:
+    """A class of objects: ``id`` as in the file (any integer), ``name``."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class ObjectTrack:
+    """One annotated object through a video of T frames.
+
+    Attributes:
+        id: annotation id, unique in the file; may be 0.
+        video_id: id of its video.
+        category_id: category id as in the file (see ``VideoDataset.contiguous_id``).
+        iscrowd: a group of objects: ignored in training, absorbs predictions in evaluation.
+        segmentations: T compressed RLEs at the video's size, ``None`` where the object is not visible.
+        areas: T areas in pixels as the file states them, or counted from the masks where the file has none.
+    """
+
+    id: int
+    video_id: int
+    category_id: int
+    iscrowd: bool
+    segmentations: tuple[RLE | None, ...]
+    areas: tuple[float | None, ...]
+
+    def rle(self, frame: int) -> RLE | None:
+        """Mask of one frame (index from 0) as RLE, ``None`` where the object is not visible."""
+        return self.segmentations[frame]
+
+    def mask(self, frame: int) -> NDArray[np.bool_] | None:
+        """Mask of one frame (index from 0) as ``(H, W)`` bool, ``None`` where the object is not visible."""
+        mask = self.segmentations[frame]
+        return None if mask is None else rle_codec.decode(mask)
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One video: sizes in pixels, frame files in playing order (relative to the image folder), annotated objects."""
+
+    id: int
+    width: int
+    height: int
+    file_names: tuple[str, ...]
+    tracks: tuple[ObjectTrack, ...]
+
+    @property
+    def length(self) -> int:
+        """Number of frames T."""
+        return len(self.file_names)
+
+
+@dataclass(frozen=True)
+class VideoDataset:
+    """A whole annotation file.
+
+    Attributes:
+        path: the file (or a description, if the data came from memory).
+        videos: in the file's order, videos without any object included.
+        categories: sorted by id, so that the position is the contiguous index.
+        has_annotations: False if ``annotations`` is missing or ``null``.
+        image_root: folder that ``file_names`` are relative to, if known.
+    """
+
+    path: str
+    videos: tuple[VideoRecord, ...]
+    categories: tuple[Category, ...]
+    has_annotations: bool
+    image_root: Path | None = None
+
+    @cached_property
+    def _rank(self) -> dict[int, int]:
+        return {category.id: rank for rank, category in enumerate(self.categories)}
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Name of each contiguous class index."""
+        return tuple(category.name for category in self.categories)
+
+    @property
+    def contiguous_ids(self) -> dict[int, int]:
+        """Category id of the file → contiguous class index (0 to K-1, the rank of the id)."""
+        return dict(self._rank)
+
+    def contiguous_id(self, category_id: int) -> int:
+        """Class index (0 to K-1) of a category id of the file. Raises: DataError for an id the file does not list."""
+        if category_id not in self._rank:
+            raise DataError(f"{self.path}: category {category_id} is not in `categories` (ids {_shortened(self._rank)}).")
+        return self._rank[category_id]
+
+    def frame_paths(self, video: VideoRecord) -> tuple[Path, ...]:
+        """Path of each frame of ``video``, below ``image_root`` (default: the folder of the annotation file)."""
+        root = self.image_root if self.image_root is not None else Path(self.path).parent
+        return tuple(root / name for name in video.file_names)
+
+
+def read_youtube_vis(
+    path: str | os.PathLike[str],
+    image_root: str | os.PathLike[str] | None = None,
+    check_files: bool = False,
+    require_annotations: bool = False,
+) -> VideoDataset:
+    """Read and check an annotation file.
+
+    A missing ``length`` is the number of file names, missing ``iscrowd`` is 0, missing ``areas`` are counted from the masks,
+    and a missing width or height is taken from a mask. A frame's mask counts only if its box is not null either (where the
+    file has boxes).
+
+    Args:
+        path: JSON file.
+        image_root: folder that ``file_names`` are relative to (default: the folder of ``path``).
+        check_files: also make sure that every frame is on disk.
+        require_annotations: without annotations raise instead of returning videos without objects.
+
+    Raises: DataError, one line with file, record index and id; AnnotationsMissingError (a DataError) as said above.
+    """
+    dataset = parse_youtube_vis(read_json(path), str(path), image_root)
+    if require_annotations and not dataset.has_annotations:
+        raise AnnotationsMissingError(
+            f"{path}: has no annotations (`annotations` is missing or null), as validation files of the challenges."
+            " Give a file with annotations to train or to score."
+        )
+    if check_files:
+        _check_files(dataset)
+    return dataset
+
+
+def parse_youtube_vis(
+    data: object, path: str = "annotations", image_root: str | os.PathLike[str] | None = None
+) -> VideoDataset:
+    """Check annotations that are already in memory: ``data`` is what a JSON file holds, ``path`` its name in messages.
+
+    Raises: DataError as ``read_youtube_vis`` does.
+    """
+    top = _video_file(data, path)
+    categories = _categories(top, path)
+    annotated = top.get("annotations") is not None
+    annotations = list_of_records(top, "annotations", path) if annotated else []
+    videos = _videos(top, path, _sizes_from_masks(annotations))
+
+    known_categories = {category.id for category in categories}
+    tracks: dict[int, list[ObjectTrack]] = {identity: [] for identity in videos}
+    seen: dict[int, str] = {}
+    for index, annotation in enumerate(annotations):
+        where = f"{path}: annotations[{index}]"
+        identity = integer_field(annotation, "id", f"{where} of video {annotation.get('video_id')!r}")
+        unique(identity, where, seen)
+        track = _track(annotation, identity, f"{where} (id {identity})", videos, known_categories)
+        tracks[track.video_id].append(track)
+    return VideoDataset(
+        path=path,
+        videos=tuple(VideoRecord(v.id, v.width, v.height, v.file_names, tuple(tracks[v.id])) for v in videos.values()),
+        categories=categories,
+        has_annotations=annotated,
+        image_root=None if image_root is None else Path(image_root),
+    )
+
+
+def _video_file(data: object, path: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise DataError(
+            f"{path}: holds a {type(data).__name__}, expected an object with `videos`, `annotations`, `categories`."
+        )
+    if "videos" not in data and "images" in data:
+        raise DataError(
+            f"{path}: is an image data set (`images`), expected a video data set (`videos`, annotations with `video_id`)."
+        )
+    return data
+
+
+def _categories(top: Mapping[str, Any], path: str) -> tuple[Category, ...]:
+    seen: dict[int, str] = {}
+    categories = []
+    for index, record in enumerate(list_of_records(top, "categories", path)):
+        where = f"{path}: categories[{index}]"
+        identity = integer_field(record, "id", where)
+        unique(identity, where, seen)
+        name = record.get("name")
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{where} (id {identity}): `name` is {name!r}, expected text.")
+        categories.append(Category(identity, name))
+    return tuple(sorted(categories, key=lambda category: category.id))
+
+
+def _sizes_from_masks(annotations: list[dict[str, Any]]) -> dict[Any, Any]:
+    """Size of the first mask of each video, unchecked: only for videos that state none (checked like a stated size)."""
+    sizes: dict[Any, Any] = {}
+    for annotation in annotations:
+        masks = annotation.get("segmentations")
+        video = annotation.get("video_id")
+        if isinstance(masks, list) and isinstance(video, int) and video not in sizes:
+            size = next((m.get("size") for m in masks if isinstance(m, dict)), None)
+            if isinstance(size, list) and len(size) == 2:
+                sizes[video] = {"height": size[0], "width": size[1]}
+    return sizes
+
+
+def _videos(top: Mapping[str, Any], path: str, sizes: dict[Any, Any]) -> dict[int, VideoRecord]:
+    seen: dict[int, str] = {}
+    videos = {}
+    for index, record in enumerate(list_of_records(top, "videos", path)):
+        where = f"{path}: videos[{index}]"
+        identity = integer_field(record, "id", where)
+        unique(identity, where, seen)
+        where = f"{where} (id {identity})"
+        names = record.get("file_names")
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+            raise DataError(f"{where}: `file_names` is {_kind(names)}, expected a list with the path of each frame.")
+        if record.get("length") is not None:
+            length = integer_field(record, "length", where)
+            if length != len(names):
+                raise DataError(f"{where}: `length` is {length}, but `file_names` lists {len(names)} frames.")
+        size = {**sizes.get(identity, {}), **{k: record[k] for k in ("height", "width") if record.get(k) is not None}}
+        height, width = (integer_field(size, side, where, minimum=1) for side in ("height", "width"))
+        videos[identity] = VideoRecord(identity, width, height, tuple(names), ())
+    return videos
+
+
+def _track(
+    annotation: Mapping[str, Any], identity: int, where: str, videos: Mapping[int, VideoRecord], categories: set[int]
+) -> ObjectTrack:
+    video_id = integer_field(annotation, "video_id", where)
+    if video_id not in videos:
+        raise DataError(f"{where}: video_id {video_id} is not in `videos`.")
+    category_id = integer_field(annotation, "category_id", where)
+    if category_id not in categories:
+        raise DataError(f"{where}: category_id {category_id} is not in `categories` (ids {_shortened(categories)}).")
+    crowd = annotation.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise DataError(f"{where}: `iscrowd` is {crowd!r}, expected 0 or 1.")
+    video = videos[video_id]
+    if "segmentations" not in annotation:
+        raise DataError(f"{where}: `segmentations` is missing, expected a list with one entry per frame.")
+    segmentations = _per_frame(annotation, "segmentations", video, where)
+    boxes = _per_frame(annotation, "bboxes", video, where)
+    for frame, box in enumerate(boxes or ()):
+        _check_box(box, f"{where}.bboxes[{frame}]")
+    masks = track_masks(segmentations or [], video.height, video.width, f"{where}.segmentations")
+    if boxes is not None:
+        masks = tuple(mask if box is not None else None for mask, box in zip(masks, boxes, strict=True))
+    return ObjectTrack(identity, video_id, category_id, bool(crowd), masks, _areas(annotation, masks, video, where))
+
+
+def _per_frame(annotation: Mapping[str, Any], field: str, video: VideoRecord, where: str) -> list[Any] | None:
+    value = annotation.get(field)
+    if value is None and field != "segmentations":
+        return None
+    if not isinstance(value, list):
+        raise DataError(f"{where}: `{field}` is {_kind(value)}, expected a list with one entry per frame.")
+    if len(value) != video.length:
+        raise DataError(f"{where}: `{field}` has {len(value)} entries, but video {video.id} has {video.length} frames.")
+    return value
+
+
+def _check_box(box: object, where: str) -> None:
+    if box is None:
+        return
+    if not isinstance(box, list) or len(box) != 4:
+        raise DataError(f"{where} is {box!r:.80}, expected [x, y, width, height] in pixels or null.")
+    for value in box:
+        number(value, where)
+
+
+def _areas(
+    annotation: Mapping[str, Any], masks: tuple[RLE | None, ...], video: VideoRecord, where: str
+) -> tuple[float | None, ...]:
+    stated = _per_frame(annotation, "areas", video, where)
+    if stated is None:
+        return tuple(None if mask is None else float(rle_codec.area(mask)) for mask in masks)
+    return tuple(None if area is None else number(area, f"{where}.areas[{t}]") for t, area in enumerate(stated))
+
+
+def _check_files(dataset: VideoDataset) -> None:
+    missing = [(index, video, t) for index, video in enumerate(dataset.videos) for t in _missing_frames(dataset, video)]
+    if missing:
+        index, video, t = missing[0]
+        more = f" {len(missing) - 1} more frames are missing." if len(missing) > 1 else ""
+        raise DataError(
+            f"{dataset.path}: videos[{index}] (id {video.id}): frame {t} is not on disk, expected"
+            f" {dataset.frame_paths(video)[t]}.{more} Check the image folder."
+        )
+
+
+def _missing_frames(dataset: VideoDataset, video: VideoRecord) -> list[int]:
+    return [t for t, path in enumerate(dataset.frame_paths(video)) if not path.is_file()]
+
+
+def _kind(value: object) -> str:
+    return "missing or null" if value is None else "empty" if value == [] else f"a {type(value).__name__}"
+
+
+def _shortened(ids: set[int] | Mapping[int, int]) -> str:
+    ordered = sorted(ids)
+    return ", ".join(map(str, ordered[:8])) + (f", … {ordered[-1]}" if len(ordered) > 8 else "")

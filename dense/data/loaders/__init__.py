@@ -1,0 +1,36 @@
+"""From mapped samples to batches, with exact resume: a batch is a function of (seed, step, rank, number of ranks).
+
+* ``build``: :func:`build_train_loader`, :func:`build_combined_train_loader`, :func:`build_test_loader`. Read first.
+* ``samplers``: :class:`ResumableSampler`, :class:`CombinedSampler`, :func:`shard`: which sample when.
+* ``clip_dataset``: :class:`VideoClipDataset`, :class:`VideoTestDataset`, :func:`drop_unannotated`.
+* ``transport``: a batch of thousands of tensors through one file descriptor.
+* ``seeding``: generators as functions of plain numbers.
+* ``config``: the same loaders from a config (:func:`train_loader_from_config`, :func:`test_loader_from_config`).
+"""
+
+from dense.data.loaders.build import TrainLoader, build_combined_train_loader, build_test_loader, build_train_loader
+from dense.data.loaders.clip_dataset import VideoClipDataset, VideoTestDataset, drop_unannotated
+from dense.data.loaders.config import (
+    pseudo_augmentation_from_config,
+    test_loader_from_config,
+    train_loader_from_config,
+    video_augmentation_from_config,
+)
+from dense.data.loaders.samplers import CombinedSampler, ResumableSampler, shard
+
+__all__ = [
+    "CombinedSampler",
+    "ResumableSampler",
+    "TrainLoader",
+    "VideoClipDataset",
+    "VideoTestDataset",
+    "build_combined_train_loader",
+    "build_test_loader",
+    "build_train_loader",
+    "drop_unannotated",
+    "pseudo_augmentation_from_config",
+    "shard",
+    "test_loader_from_config",
+    "train_loader_from_config",
+    "video_augmentation_from_config",
+]

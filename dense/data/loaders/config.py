@@ -1,0 +1,200 @@
+"""The only place that reads INPUT, DATASETS, DATALOADER and SEED: loaders and augmentations of video data from a config."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader
+
+from dense.data.datasets import resolve_dataset
+from dense.data.formats.youtube_vis import VideoDataset
+from dense.data.loaders.build import TrainLoader, build_combined_train_loader, build_test_loader
+from dense.data.loaders.clip_dataset import VideoClipDataset, VideoTestDataset, drop_unannotated
+from dense.data.mappers import FrameSampler, VideoInstanceMapper, VideoTestMapper
+from dense.data.transforms import (
+    ClipAugmentation,
+    ClipChance,
+    ClipColour,
+    ClipCrop,
+    ClipFlip,
+    ClipPipeline,
+    ClipRotation,
+    LargeScaleJitter,
+    PseudoRotation,
+    ResizeShortestEdge,
+)
+from dense.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+__all__ = [
+    "pseudo_augmentation_from_config",
+    "test_loader_from_config",
+    "train_loader_from_config",
+    "video_augmentation_from_config",
+]
+
+_CROP_RESIZE = ResizeShortestEdge((400, 500, 600), 1333, "choice_by_clip")  # before cropping (DETR's recipe)
+_FLIPS: dict[str, tuple[ClipAugmentation, ...]] = {
+    "none": (),
+    "horizontal": (ClipFlip(by_clip=False),),
+    "vertical": (ClipFlip(by_clip=False, direction="vertical"),),
+    "flip": (ClipFlip(),),
+    "flip_by_clip": (ClipFlip(),),
+}
+_EXTRAS: dict[str, ClipAugmentation] = {
+    "brightness": ClipColour("brightness"),
+    "contrast": ClipColour("contrast"),
+    "saturation": ClipColour("saturation"),
+    "rotation": ClipRotation(),
+}
+
+
+def train_loader_from_config(cfg: "CfgNode", start_step: int = 0, rank: int = 0, world_size: int = 1) -> TrainLoader:
+    """Training loader of DATASETS.TRAIN; batches hold SOLVER.IMS_PER_BATCH videos over all ranks.
+
+    A negative SEED ("any seed") means 0: with a drawn one, ranks would disagree and a resumed run would differ.
+    Raises: ConfigError naming the key; DataError naming the file.
+    """
+    _check_training_sets(cfg.DATASETS)
+    seed = max(int(cfg.SEED), 0)
+    datasets = [_clip_dataset(cfg, name, seed) for name in cfg.DATASETS.TRAIN]
+    return build_combined_train_loader(
+        datasets,
+        [float(ratio) for ratio in cfg.DATASETS.DATASET_RATIO],
+        cfg.SOLVER.IMS_PER_BATCH,
+        seed=seed,
+        start_step=start_step,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def test_loader_from_config(
+    cfg: "CfgNode",
+    dataset_name: str,
+    rank: int = 0,  # noqa: PT028 (a loader for testing, not a test)
+    world_size: int = 1,  # noqa: PT028
+) -> DataLoader[dict[str, Any]]:
+    """Loader of one test set: every video of this rank's part once, frames read lazily, only resized.
+
+    Raises: ConfigError naming the key; DataError naming the file.
+    """
+    names = list(cfg.DATASETS.TEST)
+    if dataset_name in names:
+        types = list(cfg.DATASETS.DATASET_TYPE_TEST)
+        _check_type("DATASETS.DATASET_TYPE_TEST", types[min(names.index(dataset_name), len(types) - 1)] if types else "")
+    videos = _read(dataset_name, training=False)
+    mapper = VideoTestMapper(_root(videos), cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, _bgr(cfg.INPUT))
+    return build_test_loader(VideoTestDataset(videos.videos, mapper), rank, world_size)
+
+
+def video_augmentation_from_config(inputs: "CfgNode") -> ClipPipeline:
+    """Augmentation of real videos from the INPUT node: crop by chance, resize, flip, colour and rotation.
+
+    Crop type and size are read from INPUT.PSEUDO.CROP, not from INPUT.CROP, as the reference does.
+    """
+    return ClipPipeline((*_scaling(inputs, inputs), *_flip(inputs), *(_extra(name) for name in inputs.AUGMENTATIONS)))
+
+
+def pseudo_augmentation_from_config(inputs: "CfgNode") -> ClipPipeline:
+    """Augmentation of clips made from one image: as for videos with INPUT.PSEUDO's values, "rotation" being a motion."""
+    extras = (PseudoRotation() if name == "rotation" else _extra(name) for name in inputs.PSEUDO.AUGMENTATIONS)
+    flip = () if inputs.RANDOM_FLIP == "none" else (ClipFlip(),)
+    return ClipPipeline((*_scaling(inputs, inputs.PSEUDO), *flip, *extras))
+
+
+def _scaling(inputs: "CfgNode", node: "CfgNode") -> list[ClipAugmentation]:
+    """Crop and resize with the sizes of ``node`` (INPUT or INPUT.PSEUDO), or the jitter that replaces both."""
+    jitter = inputs.LSJ_AUG
+    if jitter.ENABLED:
+        return [LargeScaleJitter(jitter.IMAGE_SIZE, (jitter.MIN_SCALE, jitter.MAX_SCALE))]
+    resize = ResizeShortestEdge(_lengths(node.MIN_SIZE_TRAIN), node.MAX_SIZE_TRAIN, node.MIN_SIZE_TRAIN_SAMPLING)
+    if not node.CROP.ENABLED:
+        return [resize]
+    crop = ClipCrop(inputs.PSEUDO.CROP.TYPE, tuple(inputs.PSEUDO.CROP.SIZE))
+    return [ClipChance((_CROP_RESIZE, crop)), resize]
+
+
+def _flip(inputs: "CfgNode") -> tuple[ClipAugmentation, ...]:
+    if inputs.RANDOM_FLIP not in _FLIPS:
+        raise ConfigError(f"INPUT.RANDOM_FLIP: '{inputs.RANDOM_FLIP}', expected one of {', '.join(_FLIPS)}.")
+    return _FLIPS[inputs.RANDOM_FLIP]
+
+
+def _extra(name: str) -> ClipAugmentation:
+    if name not in _EXTRAS:
+        raise ConfigError(f"INPUT.AUGMENTATIONS: '{name}' is unknown{_nearest(name, _EXTRAS)}. Expected {', '.join(_EXTRAS)}.")
+    return _EXTRAS[name]
+
+
+def _clip_dataset(cfg: "CfgNode", name: str, seed: int) -> VideoClipDataset:
+    inputs = cfg.INPUT
+    dataset = _read(name, training=True)
+    videos = list(dataset.videos)
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        videos = drop_unannotated(videos)
+        if not videos:
+            raise DataError(
+                f"{dataset.path}: no video has an object to train on. Annotate some, or choose another DATASETS.TRAIN."
+            )
+    mapper = VideoInstanceMapper(
+        image_root=_root(dataset),
+        category_index=dataset.contiguous_ids,
+        sampler=FrameSampler(
+            inputs.SAMPLING_FRAME_NUM,
+            inputs.SAMPLING_FRAME_RANGE,
+            reverse=inputs.REVERSE_AGU,
+            shuffle=inputs.SAMPLING_FRAME_SHUFFLE,
+        ),
+        augmentation=video_augmentation_from_config(inputs),
+        bgr=_bgr(inputs),
+    )
+    return VideoClipDataset(videos, mapper, seed)
+
+
+def _check_training_sets(node: "CfgNode") -> None:
+    if not node.TRAIN:
+        raise ConfigError("DATASETS.TRAIN: empty, expected the name of at least one training set.")
+    for key in ("DATASET_RATIO", "DATASET_TYPE", "DATASET_NEED_MAP"):
+        if len(getattr(node, key)) != len(node.TRAIN):
+            raise ConfigError(
+                f"DATASETS.{key}: {len(getattr(node, key))} entries, expected {len(node.TRAIN)}, one for each of DATASETS.TRAIN."
+            )
+    for kind, mapped in zip(node.DATASET_TYPE, node.DATASET_NEED_MAP, strict=True):
+        _check_type("DATASETS.DATASET_TYPE", kind)
+        if mapped:
+            raise ConfigError("DATASETS.DATASET_NEED_MAP: True is not yet supported for video_instance. Set it to False.")
+
+
+def _check_type(key: str, kind: str) -> None:
+    if kind in ("video_panoptic", "video_semantic", "image_instance", "image_panoptic"):
+        raise ConfigError(f"{key}: '{kind}' is not yet supported. Use a data set of type video_instance.")
+    if kind != "video_instance":
+        raise ConfigError(f"{key}: '{kind}' is unknown{_nearest(kind, ['video_instance'])}. Expected video_instance.")
+
+
+def _read(name: str, training: bool) -> VideoDataset:
+    return resolve_dataset(name).read(require_annotations=training)
+
+
+def _root(dataset: VideoDataset) -> Path:
+    return dataset.image_root if dataset.image_root is not None else Path(dataset.path).parent
+
+
+def _lengths(value: int | Sequence[int]) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else tuple(value)
+
+
+def _bgr(inputs: "CfgNode") -> bool:
+    if inputs.FORMAT not in ("RGB", "BGR"):
+        raise ConfigError(f"INPUT.FORMAT: '{inputs.FORMAT}', expected RGB or BGR.")
+    return bool(inputs.FORMAT == "BGR")
+
+
+def _nearest(name: str, known: Sequence[str] | dict[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,0 +1,52 @@
+"""The procedural world: textured shapes moving over textured stuff, deterministic by seed, with exact ground truth.
+
+``writer``      ``make_video_world``: train and valid videos in the YouTube-VIS layout (start here)
+``scene``       the scene graph sampled from (seed, index); ``Scene.describe()`` gives it in words
+``render``      ``render_video``: frames, visible masks and stuff map of one scene
+``motion``      paths of things and camera over time
+``shapes``      silhouettes of the categories
+``textures``    colours of things and stuff
+``categories``  tables: things, stuff, colours, textures
+``parameters``  what the bytes depend on, and its checks
+``preview``     ground truth drawn into a video or a contact sheet
+``command``     the command line
+
+OpenCV is imported by ``render``, ``textures`` and ``preview`` only, so these names load when first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from dense.data.world.categories import COLOURS, STUFF, TEXTURES, THINGS, VOID
+from dense.data.world.scene import Scene, SceneDescription, sample_scene
+from dense.data.world.writer import WorldReport, make_video_world
+
+if TYPE_CHECKING:
+    from dense.data.world.render import RenderedFrame, RenderedVideo, Renderer, render_frames, render_video
+
+__all__ = [
+    "COLOURS",
+    "STUFF",
+    "TEXTURES",
+    "THINGS",
+    "VOID",
+    "RenderedFrame",
+    "RenderedVideo",
+    "Renderer",
+    "Scene",
+    "SceneDescription",
+    "WorldReport",
+    "make_video_world",
+    "render_frames",
+    "render_video",
+    "sample_scene",
+]
+
+_LAZY = {"RenderedFrame", "RenderedVideo", "Renderer", "render_frames", "render_video"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  any of the lazy names
+    if name in _LAZY:
+        from dense.data.world import render
+
+        return getattr(render, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

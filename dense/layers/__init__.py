@@ -1,0 +1,14 @@
+"""Building blocks of transformers; plain torch, no Detectron2.
+
+``attention``   post- or pre-norm self-attention, cross-attention and feed-forward blocks (start here)
+``deformable``  multi-scale deformable attention as a module
+``mlp``         stack of linear layers with ReLU between
+``position``    sine position encoding of a grid
+"""
+
+from dense.layers.attention import CrossAttentionLayer, FeedForwardLayer, SelfAttentionLayer
+from dense.layers.deformable import DeformableAttention
+from dense.layers.mlp import MLP
+from dense.layers.position import sine_position_encoding
+
+__all__ = ["MLP", "CrossAttentionLayer", "DeformableAttention", "FeedForwardLayer", "SelfAttentionLayer", "sine_position_encoding"]

@@ -1,0 +1,48 @@
+"""``build_model``: a configuration → a model on its device, with its weights."""
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY
+from torch import nn
+
+import dense.modeling.backbones
+import dense.modeling.heads
+import dense.modeling.losses
+import dense.modeling.mask_decoders
+import dense.modeling.matchers
+import dense.modeling.meta_archs
+import dense.modeling.pixel_decoders  # noqa: F401  importing registers the parts
+from dense.checkpoint.loading import load_checkpoint
+from dense.errors import ConfigError
+from dense.registry import load_projects, nearest
+
+__all__ = ["build_model"]
+
+
+def build_model(cfg: CfgNode) -> nn.Module:
+    """Build the model that ``cfg.MODEL.META_ARCHITECTURE`` names.
+
+    Args:
+        cfg: from ``load_config``.
+
+    Returns: the module on ``cfg.MODEL.DEVICE`` in training mode; ``cfg.MODEL.WEIGHTS`` is loaded when set.
+    Raises: ConfigError for an unknown architecture, part or device; CheckpointError if the weights cannot be read or nothing fits.
+    """
+    load_projects()
+    name = cfg.MODEL.META_ARCHITECTURE
+    if name not in META_ARCH_REGISTRY:
+        raise ConfigError(f"MODEL.META_ARCHITECTURE: unknown {name!r}.{nearest(name, [k for k, _ in META_ARCH_REGISTRY])}")
+    model: nn.Module = META_ARCH_REGISTRY.get(name)(cfg)
+    if cfg.MODEL.WEIGHTS:
+        load_checkpoint(model, cfg.MODEL.WEIGHTS)
+    return model.to(_device(cfg.MODEL.DEVICE))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"MODEL.DEVICE: {name!r} is no device; expected cpu, cuda, cuda:N or mps.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"MODEL.DEVICE: {name!r}, but no CUDA device is available. Add `MODEL.DEVICE cpu`.")
+    return device

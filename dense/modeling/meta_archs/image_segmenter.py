@@ -1,0 +1,127 @@
+"""Image segmenter: backbone, pixel decoder, mask decoder; semantic, instance and panoptic results (Mask2Former)."""
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
+from torch import Tensor, nn
+
+from dense.modeling.losses import SetCriterion
+from dense.modeling.postprocess import instance_result, panoptic_result, resize_masks, semantic_result
+from dense.modeling.predictions import MaskTargets
+from dense.modeling.preprocess import ImageStack, Preprocessor
+from dense.modeling.registries import CRITERIA
+
+__all__ = ["ImageSegmenter", "segmenter_parts"]
+
+
+def segmenter_parts(cfg: CfgNode) -> dict[str, Any]:
+    """The parts every segmenter has: backbone, head, criterion, preprocessor."""
+    backbone = build_backbone(cfg)
+    divisibility = cfg.MODEL.MASK_FORMER.SIZE_DIVISIBILITY
+    return {
+        "backbone": backbone,
+        "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
+        "criterion": CRITERIA.get(cfg.MODEL.MASK_FORMER.CRITERION_NAME)(cfg),
+        "preprocessor": Preprocessor(
+            cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, backbone.size_divisibility if divisibility < 0 else divisibility
+        ),
+    }
+
+
+@META_ARCH_REGISTRY.register()
+class ImageSegmenter(nn.Module):
+    """Mask2Former on images."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        sem_seg_head: nn.Module,
+        criterion: SetCriterion,
+        preprocessor: Preprocessor,
+        tasks: frozenset[str],
+        things: frozenset[int] | None,
+        max_instances: int,
+        object_threshold: float,
+        overlap_threshold: float,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.sem_seg_head = sem_seg_head
+        self.criterion = criterion
+        self.preprocessor = preprocessor
+        self.tasks, self.things, self.max_instances = tasks, things, max_instances
+        self.object_threshold, self.overlap_threshold = object_threshold, overlap_threshold
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Read MODEL.MASK_FORMER.TEST.*, TEST.DETECTIONS_PER_IMAGE and the thing categories of DATASETS.TRAIN[0]."""
+        test = cfg.MODEL.MASK_FORMER.TEST
+        on = {"semantic": test.SEMANTIC_ON, "instance": test.INSTANCE_ON, "panoptic": test.PANOPTIC_ON}
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
+        mapping = getattr(metadata, "thing_dataset_id_to_contiguous_id", None)
+        return {
+            **segmenter_parts(cfg),
+            "tasks": frozenset(task for task, wanted in on.items() if wanted),
+            "things": None if mapping is None else frozenset(mapping.values()),
+            "max_instances": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "object_threshold": test.OBJECT_MASK_THRESHOLD,
+            "overlap_threshold": test.OVERLAP_THRESHOLD,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.preprocessor.mean.device
+
+    def forward(self, batch: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Losses in training, results otherwise.
+
+        Args:
+            batch: per image ``image`` ``(3, h, w)`` in 0 to 255, ``height`` and ``width`` of the output (default: as given),
+                and in training ``instances`` with ``gt_classes`` ``(N,)`` and ``gt_masks`` ``(N, h, w)``.
+
+        Returns: weighted losses by name, or per image a dict with ``sem_seg`` ``(K, H, W)``, ``instances`` and
+            ``panoptic_seg`` as far as they are switched on.
+        """
+        stack = self.preprocessor([record["image"] for record in batch])
+        output = self.sem_seg_head(self.backbone(stack.tensor))
+        if self.training:
+            targets = [self._targets(record["instances"], stack) for record in batch]
+            return self.criterion.weighted(self.criterion(output.predictions, targets))
+        final = output.final
+        return [
+            self._result(final.logits[i], final.masks[i, :, 0], stack.padded, stack.sizes[i], record)
+            for i, record in enumerate(batch)
+        ]
+
+    def _targets(self, instances: Any, stack: ImageStack) -> MaskTargets:  # noqa: ANN401  Detectron2's or our container
+        masks = torch.as_tensor(getattr(instances.gt_masks, "tensor", instances.gt_masks)).to(self.device)
+        padded = masks.new_zeros((len(masks), 1, *stack.padded))
+        padded[:, 0, : masks.shape[-2], : masks.shape[-1]] = masks
+        return MaskTargets(instances.gt_classes.to(self.device), padded)
+
+    def _result(
+        self, logits: Tensor, masks: Tensor, padded: tuple[int, int], unpadded: tuple[int, int], record: dict[str, Any]
+    ) -> dict[str, Any]:
+        size = record.get("height", unpadded[0]), record.get("width", unpadded[1])
+        masks = resize_masks(masks, padded, unpadded, size)
+        result: dict[str, Any] = {}
+        if "semantic" in self.tasks:
+            result["sem_seg"] = semantic_result(logits, masks)
+        if "panoptic" in self.tasks:
+            result["panoptic_seg"] = panoptic_result(
+                logits,
+                masks,
+                set(self.things or ()),
+                object_threshold=self.object_threshold,
+                overlap_threshold=self.overlap_threshold,
+            )
+        if "instance" in self.tasks:
+            things = set(self.things) if self.things is not None and "panoptic" in self.tasks else None
+            result["instances"] = instance_result(logits, masks, self.max_instances, things)
+        return result

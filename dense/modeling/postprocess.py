@@ -1,0 +1,123 @@
+"""From query predictions to results: resize, then semantic, instance or panoptic maps (Mask2Former, §4; MaskFormer, §3.4)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["Instances", "PanopticSegment", "instance_result", "panoptic_result", "resize_masks", "semantic_result", "top_pairs"]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Objects of an image: ``scores`` ``(N,)`` in [0, 1], ``labels`` ``(N,)``, ``masks`` ``(N, H, W)`` bool."""
+
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor
+
+
+@dataclass(frozen=True)
+class PanopticSegment:
+    """One segment of a panoptic map: its ``id`` there (from 1), whether it is a thing, its contiguous category."""
+
+    id: int
+    isthing: bool
+    category_id: int
+
+
+def resize_masks(masks: Tensor, padded: tuple[int, int], unpadded: tuple[int, int], output: tuple[int, int]) -> Tensor:
+    """Mask logits at stride 4 → the output size, as logits: up to the padded input, crop, on to the output.
+
+    Args:
+        masks: ``(Q, T, h, w)`` or ``(Q, h, w)``.
+        padded: (height, width) of the network's input.
+        unpadded: (height, width) of the image inside it.
+        output: (height, width) asked for.
+
+    Returns: the same leading axes, at the output size.
+    """
+    squeeze = masks.dim() == 3
+    x = masks[:, None] if squeeze else masks
+    x = F.interpolate(x, size=padded, mode="bilinear", align_corners=False)[..., : unpadded[0], : unpadded[1]]
+    x = F.interpolate(x, size=output, mode="bilinear", align_corners=False)
+    return x[:, 0] if squeeze else x
+
+
+def top_pairs(probabilities: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best (query, class) pairs; one query may appear with several classes.
+
+    Args:
+        probabilities: ``(Q, K)`` without the no-object column.
+        count: how many at most.
+
+    Returns: scores, queries, labels, each ``(min(count, Q·K),)``, best first.
+    """
+    classes = probabilities.shape[1]
+    scores, index = probabilities.flatten().topk(min(count, probabilities.numel()))
+    return scores, index // classes, index % classes
+
+
+def semantic_result(logits: Tensor, masks: Tensor) -> Tensor:
+    """Class scores per pixel: ``(Q, K+1)``, ``(Q, H, W)`` logits → ``(K, H, W)``."""
+    return torch.einsum("qk,qhw->khw", logits.softmax(-1)[:, :-1], masks.sigmoid())
+
+
+def instance_result(logits: Tensor, masks: Tensor, count: int, things: set[int] | None = None) -> Instances:
+    """Objects: class score times the mean probability inside the mask.
+
+    Args:
+        logits: ``(Q, K+1)``.
+        masks: ``(Q, H, W)`` logits.
+        count: how many (query, class) pairs are taken.
+        things: categories to keep; ``None`` = all.
+    """
+    scores, query, label = top_pairs(logits.softmax(-1)[:, :-1], count)
+    if things is not None:
+        kept = torch.tensor([int(k) in things for k in label], dtype=torch.bool, device=label.device)
+        scores, query, label = scores[kept], query[kept], label[kept]
+    chosen = masks[query]
+    inside = chosen > 0
+    quality = (chosen.sigmoid() * inside).flatten(1).sum(1) / (inside.flatten(1).sum(1) + 1e-6)
+    return Instances(scores * quality, label, inside)
+
+
+def panoptic_result(
+    logits: Tensor, masks: Tensor, things: set[int], *, object_threshold: float, overlap_threshold: float
+) -> tuple[Tensor, list[PanopticSegment]]:
+    """Panoptic map: every pixel goes to the query with the best score times probability.
+
+    Args:
+        logits: ``(Q, K+1)``.
+        masks: ``(Q, H, W)`` logits.
+        things: thing categories; segments of the others are merged by category.
+        object_threshold: least score of a query.
+        overlap_threshold: least share of a query's own mask that it must win.
+
+    Returns: ``(H, W)`` int32 segment ids (0 = none) and the segments.
+    """
+    scores, labels = logits.softmax(-1).max(-1)
+    keep = (labels != logits.shape[-1] - 1) & (scores > object_threshold)
+    segment_map = torch.zeros(masks.shape[-2:], dtype=torch.int32, device=masks.device)
+    segments: list[PanopticSegment] = []
+    if not keep.any():
+        return segment_map, segments
+    probability = masks[keep].sigmoid()
+    winner = (scores[keep][:, None, None] * probability).argmax(0)
+    stuff: dict[int, int] = {}
+    for k, label in enumerate(labels[keep].tolist()):
+        own = probability[k] >= 0.5
+        won = winner == k
+        region = won & own
+        area, original = int(won.sum()), int(own.sum())
+        if not (area and original and region.any()) or area / original < overlap_threshold:
+            continue
+        if label not in things and label in stuff:
+            segment_map[region] = stuff[label]
+            continue
+        segments.append(PanopticSegment(len(segments) + 1, label in things, label))
+        segment_map[region] = segments[-1].id
+        if label not in things:
+            stuff[label] = segments[-1].id
+    return segment_map, segments

@@ -1,0 +1,250 @@
+"""One self-contained HTML page about a run on videos: figures, videos, frames, track timelines. Works offline, runs no foreign code."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dense.errors import DataError
+from dense.io import atomic_write
+from dense.visualization.charts import Segment, defined, frame_edges, segments, sorted_bars, time_ticks
+from dense.visualization.media import picture_address, video_address, video_bytes
+from dense.visualization.palette import hex_color, track_color
+
+__all__ = ["FramePair", "Metric", "Report", "ReportVideo", "TrackRow", "render_report", "write_report"]
+
+Picture = NDArray[Any] | bytes | Path
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One headline figure.
+
+    Attributes:
+        name: for instance ``"AP50"``.
+        value: this run, in percent; ``None``, not-a-number or negative where undefined.
+        model_card: what the model card states, in percent; ``None`` if it states nothing.
+    """
+
+    name: str
+    value: float | None
+    model_card: float | None = None
+
+
+@dataclass(frozen=True)
+class FramePair:
+    """One example frame: each picture is a ``(H, W, 3)`` uint8 RGB array, PNG or JPEG bytes, or the path of such a file.
+
+    Attributes:
+        index: frame number from 0.
+        prediction: picture with the model's output drawn in.
+        ground_truth: picture with the ground truth drawn in, ``None`` if there is none.
+    """
+
+    index: int
+    prediction: Picture
+    ground_truth: Picture | None = None
+
+
+@dataclass(frozen=True)
+class TrackRow:
+    """One object's row in a timeline.
+
+    Attributes:
+        track_id: identity within the ground truth or within the prediction.
+        label: category name.
+        score: class probability in [0, 1]; ``None`` for ground truth.
+        color: ``(r, g, b)`` 0 to 255; ``None`` takes ``track_color(track_id)``.
+        seen: one entry per frame: is the object seen in it?
+        ground_truth: does the row come from the ground truth?
+        iou: video IoU in [0, 1] with the matched ground truth, ``None`` if unmatched.
+        match: ``track_id`` of the matched ground truth row, beside which a prediction is shown.
+    """
+
+    track_id: int
+    label: str
+    score: float | None
+    seen: Sequence[bool]
+    color: tuple[int, int, int] | None = None
+    ground_truth: bool = False
+    iou: float | None = None
+    match: int | None = None
+
+
+@dataclass(frozen=True)
+class ReportVideo:
+    """One video of the page.
+
+    Attributes:
+        name: heading.
+        times_s: presentation time of each frame in seconds, increasing.
+        tracks: rows of the timeline, ground truth and prediction in any order.
+        frames: example frames.
+        mp4: video with the prediction drawn in, H.264 in MP4, as bytes or path; ``None`` shows frames only.
+    """
+
+    name: str
+    times_s: Sequence[float]
+    tracks: Sequence[TrackRow] = ()
+    frames: Sequence[FramePair] = ()
+    mp4: bytes | Path | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole page.
+
+    Attributes:
+        title: heading.
+        summary: headline figures; empty where there is no ground truth.
+        per_category: ``(name, AP, AP of the model card or None)``, in percent, undefined as in ``Metric``.
+        videos: in the order shown.
+        facts: what was run, by name: model, weights, date, machine …; a list of strings is shown as command lines.
+        notes: paragraphs under the title.
+    """
+
+    title: str
+    summary: Sequence[Metric] = ()
+    per_category: Sequence[tuple[str, float | None, float | None]] = ()
+    videos: Sequence[ReportVideo] = ()
+    facts: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A timeline row ready to draw."""
+
+    row: TrackRow
+    color: str
+    segments: list[Segment]
+    opens_group: bool
+
+    @property
+    def frames_seen(self) -> int:
+        return sum(bool(seen) for seen in self.row.seen)
+
+
+def write_report(report: Report, path: str | os.PathLike[str], *, video_budget: int = 6_000_000) -> Path:
+    """Write the page atomically.
+
+    Args:
+        report: what to show.
+        path: target ``.html`` file.
+        video_budget: bytes of MP4 to embed; videos are taken in order while they fit, the others show frames only.
+
+    Returns: the path written.
+    Raises: DataError if a picture, video or track row is wrong, or the file cannot be written.
+    """
+    page = render_report(report, video_budget=video_budget)
+    with atomic_write(path) as stream:
+        stream.write(page)
+    return Path(path)
+
+
+def render_report(report: Report, *, video_budget: int = 6_000_000) -> str:
+    """The page as text; arguments and errors as in ``write_report``."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("dense.visualization", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    views, left = [], video_budget
+    for number, video in enumerate(report.videos):
+        view = _video_view(video, f"video-{number + 1}", left)
+        left -= view["mp4_size"]
+        views.append(view)
+    metrics = [(m.name, defined(m.value), defined(m.model_card)) for m in report.summary]
+    bars = sorted_bars(report.per_category)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        metrics=metrics,
+        columns=_columns(len(metrics)),
+        has_card=any(card is not None for _, _, card in metrics),
+        bars=bars,
+        has_reference=any(bar.reference is not None for bar in bars),
+        videos=views,
+        difference=_difference,
+    )
+
+
+def _video_view(video: ReportVideo, anchor: str, budget: int) -> dict[str, Any]:
+    """What the template shows of one video; ``budget`` is how many bytes of MP4 may still be embedded."""
+    _check_video(video)
+    edges = frame_edges(video.times_s)
+    mp4 = None if video.mp4 is None else video_bytes(video.mp4)
+    embedded = mp4 if mp4 is not None and len(mp4) <= budget else None
+    return {
+        "anchor": anchor,
+        "name": video.name,
+        "mp4": video_address(embedded) if embedded else None,
+        "mp4_size": len(embedded) if embedded else 0,
+        "left_out": mp4 is not None and embedded is None,
+        "frames": [_frame_view(frame, video.times_s) for frame in video.frames],
+        "rows": _rows(video),
+        "ticks": time_ticks(video.times_s),
+        "num_frames": len(video.times_s),
+        "start_s": edges[0],
+        "end_s": edges[-1],
+        "has_truth": any(row.ground_truth for row in video.tracks),
+    }
+
+
+def _frame_view(frame: FramePair, times_s: Sequence[float]) -> dict[str, Any]:
+    return {
+        "index": frame.index,
+        "time_s": float(times_s[frame.index]),
+        "prediction": picture_address(frame.prediction),
+        "ground_truth": None if frame.ground_truth is None else picture_address(frame.ground_truth),
+    }
+
+
+def _rows(video: ReportVideo) -> list[_Row]:
+    """Each ground truth row, then the predictions matched to it, best first; then the predictions matched to nothing."""
+    truth = [row for row in video.tracks if row.ground_truth]
+    guesses = sorted((row for row in video.tracks if not row.ground_truth), key=lambda row: -(row.score or 0.0))
+    known = {row.track_id for row in truth}
+    groups = [[row, *(g for g in guesses if g.match == row.track_id)] for row in truth]
+    groups += [[row] for row in guesses if row.match not in known]
+    found = []
+    for group in groups:
+        for place, row in enumerate(group):
+            color = hex_color(row.color or track_color(row.track_id))
+            found.append(_Row(row, color, segments(row.seen, video.times_s), place == 0))
+    return found
+
+
+def _check_video(video: ReportVideo) -> None:
+    times = list(video.times_s)
+    if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        raise DataError(f"{video.name}: times_s must increase from frame to frame.")
+    for row in video.tracks:
+        if len(row.seen) != len(times):
+            raise DataError(f"{video.name}: track {row.track_id} has {len(row.seen)} entries in `seen`, expected {len(times)}.")
+    for frame in video.frames:
+        if not 0 <= frame.index < len(times):
+            raise DataError(f"{video.name}: example frame {frame.index}, expected 0 to {len(times) - 1}.")
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _difference(value: float, card: float) -> str:
+    """``"+0.3"``, ``"−1.2"`` or ``"±0.0"`` against the model card."""
+    change = round(value, 1) - round(card, 1)
+    sign = "±" if abs(change) < 0.05 else "+" if change > 0 else "−"
+    return f"{sign}{abs(change):.1f}"
+
+
+def _columns(count: int) -> int:
+    """Columns that leave the fewest gaps in the last line, at most five."""
+    return count if count <= 5 else min((4, 5, 3), key=lambda columns: -count % columns)

@@ -1,0 +1,149 @@
+"""Video segmenter: frames are independent images in training; at inference queries are matched from frame to frame (MinVIS)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from torch import Tensor, nn
+
+from dense.errors import ConfigError
+from dense.modeling.losses import SetCriterion
+from dense.modeling.meta_archs.image_segmenter import segmenter_parts
+from dense.modeling.preprocess import Preprocessor
+from dense.modeling.video import QueryWindow, clip_targets, select_objects
+from dense.projects.dvis.association import match_embeddings
+
+__all__ = ["SegmenterState", "VideoSegmenter"]
+
+
+@dataclass(frozen=True)
+class SegmenterState:
+    """What is carried from window to window.
+
+    Attributes:
+        reference: embeddings ``(Q, C)`` of the last frame in the video's order; ``None`` before the first frame.
+        logit_sum: sum over frames of the class logits ``(Q, K+1)`` in the video's order.
+        frames: number of frames seen.
+    """
+
+    reference: Tensor | None = None
+    logit_sum: Tensor | None = None
+    frames: int = 0
+
+
+@META_ARCH_REGISTRY.register()
+class VideoSegmenter(nn.Module):
+    """Mask2Former on every frame; the order of the queries follows the objects."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        sem_seg_head: nn.Module,
+        criterion: SetCriterion,
+        preprocessor: Preprocessor,
+        window: int,
+        whole_video: bool,
+        max_objects: int,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.sem_seg_head = sem_seg_head
+        self.criterion = criterion
+        self.preprocessor = preprocessor
+        self.window, self.whole_video, self.max_objects = window, whole_video, max_objects
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Read MODEL.MASK_FORMER.TEST.*."""
+        test = cfg.MODEL.MASK_FORMER.TEST
+        if test.TASK != "vis":
+            raise ConfigError(f"MODEL.MASK_FORMER.TEST.TASK: {test.TASK!r}, expected 'vis'; this model segments instances.")
+        return {
+            **segmenter_parts(cfg),
+            "window": test.WINDOW_SIZE,
+            "whole_video": not test.WINDOW_INFERENCE,
+            "max_objects": test.MAX_NUM,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.preprocessor.mean.device
+
+    def forward(self, batch: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Losses in training, video instance results otherwise.
+
+        Args:
+            batch: per video ``image`` (T frames ``(3, h, w)`` in 0 to 255), ``height``, ``width`` (of the output), and in
+                training ``instances`` (see ``dense.modeling.video.clip_targets``).
+
+        Returns: weighted losses by name, or per video ``image_size``, ``pred_scores``, ``pred_labels`` (contiguous),
+            ``pred_masks`` (one ``(T, H, W)`` bool per object) and ``pred_ids``.
+        """
+        if self.training:
+            return self._losses(batch)
+        return [self._video(record) for record in batch]
+
+    def _losses(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
+        stack = self.preprocessor([frame for record in batch for frame in record["image"]])
+        output = self.sem_seg_head(self.backbone(stack.tensor))
+        clips = [clip_targets(record["instances"], stack.padded, self.device) for record in batch]
+        targets = [clip.frame(t) for clip in clips for t in range(clip.masks.shape[1])]  # video by video, as the frames lie
+        return self.criterion.weighted(self.criterion(output.predictions, targets))
+
+    @torch.no_grad()
+    def _video(self, record: dict[str, Any]) -> dict[str, Any]:
+        frames = record["image"]
+        size = len(frames) if self.whole_video else self.window
+        state, masks = self.start(), []
+        for first in range(0, len(frames), size):
+            window, state = self.step(frames[first : first + size], state)
+            masks.append(window.masks.float().cpu())
+        output = record.get("height", window.unpadded[0]), record.get("width", window.unpadded[1])
+        objects = select_objects(self.video_logits(state), torch.cat(masks, dim=1), self.max_objects, window, output)
+        return {
+            "image_size": output,
+            "pred_scores": objects.scores.tolist(),
+            "pred_labels": objects.labels.tolist(),
+            "pred_masks": list(objects.masks),
+            "pred_ids": objects.queries.tolist(),
+            "task": "vis",
+        }
+
+    def start(self) -> SegmenterState:
+        """State before the first frame."""
+        return SegmenterState()
+
+    @torch.no_grad()
+    def step(self, frames: Sequence[Tensor], state: SegmenterState) -> tuple[QueryWindow, SegmenterState]:
+        """Segment the next frames and bring their queries into the video's order.
+
+        Args:
+            frames: T frames ``(3, h, w)`` in 0 to 255, all of one size.
+            state: from ``start`` or the last ``step``; it is not changed.
+        """
+        stack = self.preprocessor(frames)
+        output = self.sem_seg_head(self.backbone(stack.tensor))
+        final, reference, total = output.final, state.reference, state.logit_sum
+        masks = []
+        for t in range(len(frames)):
+            embedding, logits = output.embeddings[t], final.logits[t].float()
+            order = torch.arange(len(embedding), device=embedding.device)
+            if reference is not None:
+                order = match_embeddings(embedding, reference)
+            reference = embedding[order]
+            total = logits[order] if total is None else total + logits[order]
+            masks.append(final.masks[t, order, 0])
+        window = QueryWindow(torch.stack(masks, dim=1), stack.padded, stack.sizes[0])
+        return window, SegmenterState(reference, total, state.frames + len(frames))
+
+    def video_logits(self, state: SegmenterState) -> Tensor:
+        """Mean over the frames seen so far, ``(Q, K+1)``."""
+        if state.logit_sum is None:
+            raise ValueError("video_logits: no frame has been seen yet.")
+        return state.logit_sum / state.frames

@@ -1,0 +1,69 @@
+"""Build file: pyproject.toml has everything about the package but its operators and its data files, which are here.
+
+``DENSE_BUILD_OPS=0`` leaves the operators out (the toolbox then uses its PyTorch fallback, or `dense build-ops` builds them later).
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+# pip asks for metadata with other commands (egg_info, dist_info, sdist): those must need neither torch nor a compiler.
+BUILDING = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"} & set(sys.argv)
+
+
+def operators():
+    """Return (extension modules, command classes); both empty when nothing is built or torch is missing."""
+    if not BUILDING or os.environ.get("DENSE_BUILD_OPS") == "0":
+        return [], {}
+    if importlib.util.find_spec("torch") is None:
+        print(
+            "dense: torch is not in this build environment, so the operators are left out. Later: dense build-ops",
+            file=sys.stderr,
+        )
+        return [], {}
+    from torch.utils.cpp_extension import BuildExtension  # noqa: PLC0415  torch may be absent
+
+    # By path: importing dense.ops would load the operators that are to be built.
+    spec = importlib.util.spec_from_file_location("dense_ops_build", ROOT / "dense" / "ops" / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(ROOT))
+    spec.loader.exec_module(build)
+    return [build.extension()], {"build_ext": BuildExtension.with_options(use_ninja=False)}
+
+
+class BuildWithData(build_py):
+    """Copies the configurations and the model cards into the wheel, as ``dense/share``; a checkout reads them in place."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        share = Path(self.build_lib) / "dense" / "share"
+        shutil.rmtree(share, ignore_errors=True)
+        for pattern in ("constraints.txt", "configs/**/*.yaml", "weights/*.md", "weights/*.json"):
+            for source in ROOT.glob(pattern):
+                target = share / source.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+
+modules, commands = operators()
+setup(
+    # dense/projects is a link to ../projects; the finder follows it.
+    packages=find_namespace_packages(
+        include=["dense", "dense.*"], exclude=["dense.ops.csrc*", "dense.share*", "*.__pycache__"]
+    ),
+    package_data={
+        "dense": ["py.typed", "**/*.json", "**/*.html", "**/*.jinja", "**/*.css", "ops/csrc/**/*"],
+        "dense.projects": ["**/*.md"],
+    },
+    ext_modules=modules,
+    cmdclass={**commands, "build_py": BuildWithData},
+    zip_safe=False,
+)

@@ -1,0 +1,52 @@
+"""Fixtures of all tests: shared data, golden files, fixed seeds, one torch thread per worker."""
+
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+# Before torch is imported anywhere: with as many threads as cores in each of two workers, both wait for each other most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with the shared data, from the environment variable DENSE_SHARED; the test is skipped without it."""
+    folder = os.environ.get("DENSE_SHARED", "")
+    if not folder:
+        pytest.skip("DENSE_SHARED is not set")
+    path = Path(folder)
+    if not path.is_dir():  # a wrong path would otherwise silently skip half of the tests
+        pytest.fail(f"DENSE_SHARED={folder}: no such folder. Correct or unset the variable.")
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Path]:
+    """Function from a name below tests/golden to its path; a missing file fails the test, it never skips it."""
+
+    def find(name: str) -> Path:
+        path = HERE / "golden" / name
+        if not path.exists():
+            pytest.fail(f"tests/golden/{name}: no such file. It belongs to the repository: git checkout tests/golden")
+        return path
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def _same_every_time() -> None:
+    """Seed what draws numbers and hold torch to one thread; torch and NumPy only if something has imported them already."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        torch.manual_seed(0)
+        if torch.get_num_threads() != 1 and os.environ.get("PYTEST_XDIST_WORKER"):
+            torch.set_num_threads(1)
