@@ -12,7 +12,7 @@ unexport PYTHONPATH
 
 ifdef DENSE_PYTHON
 PY := $(DENSE_PYTHON)
-SETUP := $(DENSE_PYTHON) tools/setup_env.py --check $(DENSE_PYTHON)
+SETUP := $(PYTHON) tools/setup_env.py --check $(DENSE_PYTHON)
 else
 PY := $(VENV)/bin/python
 SETUP := $(PYTHON) tools/setup_env.py

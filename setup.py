@@ -1,6 +1,6 @@
 """Build file: pyproject.toml has everything about the package but its operators and its data files, which are here.
 
-``DENSE_BUILD_OPS=0`` leaves the operators out (the toolbox then uses its PyTorch fallback, or `dense build-ops` builds them later).
+``DENSE_BUILD_OPS=0`` leaves the operators out: the PyTorch fallback serves until `dense build-ops` builds them.
 """
 
 import importlib.util
@@ -22,19 +22,14 @@ def operators():
     if not BUILDING or os.environ.get("DENSE_BUILD_OPS") == "0":
         return [], {}
     if importlib.util.find_spec("torch") is None:
-        print(
-            "dense: torch is not in this build environment, so the operators are left out. Later: dense build-ops",
-            file=sys.stderr,
-        )
+        sys.stderr.write("dense: no torch in this build environment, operators left out. Later: dense build-ops\n")
         return [], {}
-    from torch.utils.cpp_extension import BuildExtension  # noqa: PLC0415  torch may be absent
-
     # By path: importing dense.ops would load the operators that are to be built.
     spec = importlib.util.spec_from_file_location("dense_ops_build", ROOT / "dense" / "ops" / "build.py")
     build = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(ROOT))
     spec.loader.exec_module(build)
-    return [build.extension()], {"build_ext": BuildExtension.with_options(use_ninja=False)}
+    return [build.extension()], {"build_ext": build.build_command()}
 
 
 class BuildWithData(build_py):
@@ -55,15 +50,12 @@ class BuildWithData(build_py):
 
 modules, commands = operators()
 setup(
-    # dense/projects is a link to ../projects; the finder follows it.
-    packages=find_namespace_packages(
-        include=["dense", "dense.*"], exclude=["dense.ops.csrc*", "dense.share*", "*.__pycache__"]
-    ),
-    package_data={
-        "dense": ["py.typed", "**/*.json", "**/*.html", "**/*.jinja", "**/*.css", "ops/csrc/**/*"],
-        "dense.projects": ["**/*.md"],
-    },
+    # Every folder of dense is a package, also those that hold only data; dense/projects is a link, which the finder follows.
+    packages=find_namespace_packages(include=["dense", "dense.*"], exclude=["dense.share*", "*.__pycache__"]),
+    package_data={"": ["*"]},
+    exclude_package_data={"": ["*.so", "*.py[cod]", "_C.json"]},  # build_ext adds the binary it built, and its record
     ext_modules=modules,
     cmdclass={**commands, "build_py": BuildWithData},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if modules else {},  # the binary holds no Python at all
     zip_safe=False,
 )

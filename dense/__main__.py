@@ -1,5 +1,6 @@
-"""The ``dense`` command: ``dense COMMAND …`` or ``python -m dense COMMAND …``; a command's code is imported only when it is called."""
+"""The ``dense`` command (also ``python -m dense``): a command's code is imported only when it is called."""
 
+import argparse
 import importlib
 import os
 import sys
@@ -11,7 +12,7 @@ import dense
 from dense.errors import DenseError
 from dense.registry import nearest
 
-__all__ = ["COMMANDS", "Command", "main", "run"]
+__all__ = ["COMMANDS", "Command", "build_ops", "main", "run"]
 
 
 class Command(NamedTuple):
@@ -25,7 +26,7 @@ COMMANDS = {
     "demo-world": Command("dense.inference.demo_world:main", "segment and track a video of the procedural world, or yours"),
     "demo-video": Command("dense.inference.demo_video:main", "segment and track a video with any configuration and weights"),
     "demo-image": Command("dense.inference.demo_image:main", "segment images"),
-    "train": Command("dense.engine.train:main", "train any system from its configuration"),
+    "train": Command("dense.engine.command:main", "train any system from its configuration"),
     "evaluate": Command("dense.evaluation.command:main", "score result files against ground truth; no model needed"),
     "eval-world": Command("dense.inference.eval_world:main", "score the repository's weights on the procedural world"),
     "make-world": Command("dense.data.world.command:main", "write the procedural world in the formats of the real data sets"),
@@ -33,9 +34,22 @@ COMMANDS = {
     "convert-checkpoint": Command("dense.checkpoint.command:main", "convert official checkpoints to safetensors"),
     "config": Command("dense.config.__main__:main", "show a resolved configuration, or compare two"),
     "profile": Command("dense.engine.profile:main", "time and memory of a model, part by part"),
-    "build-ops": Command("dense.ops.build:main", "compile the operators for the torch that is installed"),
+    "build-ops": Command("dense.__main__:build_ops", "compile the operators for the torch that is installed"),
     "doctor": Command("dense.doctor:main", "what is installed, what is missing, how to mend it"),
 }
+
+
+def build_ops(arguments: list[str]) -> int:
+    """Compile the operators in place (about 20 seconds). Raises: OperatorError if that is not possible."""
+    parser = argparse.ArgumentParser(
+        prog="dense build-ops", description="Compile the operators for the torch that is installed."
+    )
+    parser.add_argument("--debug", action="store_true", help="show the frames of an error")
+    parser.parse_args(arguments)
+    from dense.ops.build import build_in_place
+
+    sys.stdout.write(f"built {build_in_place()}\n")
+    return 0
 
 
 def usage() -> str:
@@ -64,14 +78,14 @@ def run(name: str, function: Callable[[list[str]], int | None], arguments: list[
     Args:
         name: how the user called it, for messages and ``--help``, e.g. ``"dense train"``.
         function: takes the arguments, returns an exit code (None = 0).
-        arguments: without the program's name; ``--debug`` is taken out and shows the frames of an error.
+        arguments: without the program's name; ``--debug``, which each command declares, shows an error's frames.
 
     Returns: 0 done, 1 wrong input or missing part, 130 interrupted; wrong usage leaves through argparse with 2.
     """
     debug = "--debug" in arguments
-    sys.argv = [name, *(argument for argument in arguments if argument != "--debug")]  # argparse names the program by it
+    sys.argv = [name, *arguments]  # argparse names the program by it
     try:
-        return function(sys.argv[1:]) or 0
+        return function(arguments) or 0
     except (DenseError, ImportError) as error:
         if debug:
             traceback.print_exc()
@@ -89,7 +103,7 @@ def run(name: str, function: Callable[[list[str]], int | None], arguments: list[
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run ``dense`` with ``arguments`` (the command line's, if None); return the exit code: 0 done, 1 wrong input, 2 wrong usage."""
+    """Run ``dense`` with ``arguments`` (None: the command line's); return 0 done, 1 wrong input, 2 wrong usage."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     words = [word for word in given if word != "--debug"]
     if not words or words[0] in {"-h", "--help", "help"}:

@@ -4,7 +4,6 @@ Works in an empty environment: each part is looked at on its own, and what canno
 """
 
 import argparse
-import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -16,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import dense
 
@@ -85,7 +83,7 @@ def torch_build() -> Iterator[Finding]:
 
 
 def detectron2_build() -> Iterator[Finding]:
-    """Detectron2: version, place, and whether it has its own binary (only rotated boxes and its deformable convolution need it)."""
+    """Detectron2: version, place, and whether it has its own binary (rotated boxes, deformable convolution)."""
     import detectron2
 
     binary = importlib.util.find_spec("detectron2._C") is not None
@@ -97,16 +95,13 @@ def detectron2_build() -> Iterator[Finding]:
 
 def operators() -> Iterator[Finding]:
     """The compiled operators, or why the PyTorch fallback is in use."""
-    ops = importlib.import_module("dense.ops")
-    status: dict[str, Any] = ops.status()
-    text = ", ".join(f"{key}: {value}" for key, value in status.items())
-    compiled = any(status.get(key) for key in ("cpu", "compiled", "loaded"))
-    yield Finding(
-        "operators",
-        text,
-        "ok" if compiled else "note",
-        "" if compiled else "`dense build-ops` compiles them (needs a C++ compiler).",
-    )
+    from dense.ops import status
+
+    found = status()
+    built = f", built for torch {found.torch_built_for}" if found.torch_built_for else ""
+    kind, remedy = ("ok", "") if found.loaded else ("note", "`dense build-ops` compiles them (needs g++ or clang++).")
+    text = found.reason if found.loaded else f"plain PyTorch, since {found.reason}"
+    yield Finding("operators", text + built, kind, remedy)
     tools = {name: shutil.which(name) for name in ("c++", "nvcc")}
     yield Finding("compilers", ", ".join(f"{name}: {path or 'none'}" for name, path in tools.items()))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-# Before torch is imported anywhere: with as many threads as cores in each of two workers, both wait for each other most of the time.
+# Before torch is imported anywhere: two workers with as many threads as cores each would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 

@@ -43,7 +43,7 @@ def test_import_dense__new_interpreter__quick() -> None:
 def test_command_line__help__imports_no_torch() -> None:
     """Catches a command's code being imported before it is called."""
     done = run_python(
-        "import sys; from dense.__main__ import main; code = main(['--help']); assert 'torch' not in sys.modules; sys.exit(code)"
+        "import sys; from dense.__main__ import main; code = main(['--help']); sys.exit(code or 'torch' in sys.modules)"
     )
     assert done.returncode == 0, done.stderr
     assert "demo-world" in done.stdout

@@ -48,10 +48,10 @@ def small_root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", setup_env.PACKAGE_SOURCES)
 def test_wanted_state__package_source_changed__packages_anew(small_root: Path, name: str) -> None:
     """Catches a set-up that is believed current although a pin or an installer changed."""
-    before = setup_env.wanted_state(small_root)
+    before = setup_env.wanted_state(small_root, (3, 11))
     with (small_root / name).open("a", encoding="utf-8") as stream:
         stream.write("# changed\n")
-    after = setup_env.wanted_state(small_root)
+    after = setup_env.wanted_state(small_root, (3, 11))
     assert after["packages"] != before["packages"]
     assert after["operators"] == before["operators"]
 
@@ -65,19 +65,19 @@ def test_wanted_state__other_python__packages_anew(small_root: Path) -> None:
 def test_wanted_state__linter_setting_changed__nothing_to_do(small_root: Path) -> None:
     """Catches minutes of set-up after a change of line length, and the opposite: a new dependency that is not noticed."""
     file = small_root / "pyproject.toml"
-    text, before = file.read_text(encoding="utf-8"), setup_env.wanted_state(small_root)
+    text, before = file.read_text(encoding="utf-8"), setup_env.wanted_state(small_root, (3, 11))
     file.write_text(text.replace("line-length = 128", "line-length = 100"), encoding="utf-8")
-    assert setup_env.wanted_state(small_root) == before
+    assert setup_env.wanted_state(small_root, (3, 11)) == before
     file.write_text(text.replace('"numpy>=1.26"', '"numpy>=1.27"'), encoding="utf-8")
-    assert setup_env.wanted_state(small_root) != before
+    assert setup_env.wanted_state(small_root, (3, 11)) != before
 
 
 def test_wanted_state__operator_source_renamed__operators_anew(small_root: Path) -> None:
     """Catches stale operators after a change that moves code between files but leaves their joined text."""
-    before = setup_env.wanted_state(small_root)
+    before = setup_env.wanted_state(small_root, (3, 11))
     source = small_root / "dense" / "ops" / "csrc" / "a.cpp"
     source.rename(source.with_name("b.cpp"))
-    after = setup_env.wanted_state(small_root)
+    after = setup_env.wanted_state(small_root, (3, 11))
     assert after["operators"] != before["operators"]
     assert after["packages"] == before["packages"]
 
@@ -118,7 +118,8 @@ class FakeEnvironment(setup_env.Environment):
 
     def create(self) -> None:
         self.done.append("create")
-        self.venv.mkdir(exist_ok=True)
+        shutil.rmtree(self.venv, ignore_errors=True)
+        self.venv.mkdir()
 
     def install(self) -> None:
         self.done.append(f"install {self.torch_index}".strip())
@@ -135,7 +136,8 @@ def prepared(venv: Path, torch_index: str = "") -> list[str]:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, *answers: list[str] | None) -> None:
-    """Let the check of the environment give these answers, one a call; the last one stays."""
+    """Let the check of the environment give these answers, one a call; the last one stays. No Python is demanded."""
+    monkeypatch.delenv("PYTHON", raising=False)
     left = list(answers)
     monkeypatch.setattr(setup_env, "missing_from", lambda _: left.pop(0) if len(left) > 1 else left[0])
 
@@ -157,7 +159,7 @@ def test_prepare__interrupted_install__next_call_installs(tmp_path: Path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(FakeEnvironment, "install", interrupted)
-        patch.setattr(setup_env, "wanted_state", lambda: {"packages": "newer", "operators": "o"})
+        patch.setattr(setup_env, "wanted_state", lambda *_: {"packages": "newer", "operators": "o"})
         with pytest.raises(KeyboardInterrupt):
             prepared(tmp_path)
     assert prepared(tmp_path)[0] == "install"
@@ -176,7 +178,20 @@ def test_prepare__still_missing_after_install__error(tmp_path: Path, monkeypatch
     answer(monkeypatch, ["torch"])
     with pytest.raises(setup_env.SetupError, match=r"still missing: \['torch'\]"):
         prepared(tmp_path)
-    assert setup_env.read_stamp(tmp_path) == {}
+    assert "packages" not in setup_env.read_stamp(tmp_path)
+
+
+def test_prepare__other_python_demanded__made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches `make setup PYTHON=…` being ignored where .venv has another Python; without PYTHON the environment stays."""
+    answer(monkeypatch, [])
+    (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.9.1\n", encoding="utf-8")
+    monkeypatch.delenv("PYTHON", raising=False)
+    assert prepared(tmp_path) == ["install", "operators"]
+    monkeypatch.setenv("PYTHON", sys.executable)
+    assert prepared(tmp_path) == ["create", "install", "operators"]
+    (tmp_path / "pyvenv.cfg").write_text("version = {}.{}.0\n".format(*sys.version_info), encoding="utf-8")
+    prepared(tmp_path)
+    assert prepared(tmp_path) == []
 
 
 def test_prepare__torch_index__kept_until_another_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +200,19 @@ def test_prepare__torch_index__kept_until_another_is_named(tmp_path: Path, monke
     assert prepared(tmp_path, "index-a") == ["install index-a", "operators"]
     assert prepared(tmp_path) == []
     assert prepared(tmp_path, "index-b") == ["install index-b", "operators"]
+
+
+def test_install__other_torch_index__old_build_removed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches pip keeping the torch that is there ("already satisfied") although another build was asked for."""
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(setup_env.Environment, "call", lambda _, step, *arguments, **__: calls.append(arguments))
+    answer(monkeypatch, [])
+    setup_env.Environment(tmp_path, "index-a").install()
+    assert ("-m", "pip", "uninstall", "-y", "torch", "torchvision") in calls
+    assert any("--index-url" in call and "index-a" in call and "torch" in call for call in calls)
+    calls.clear()
+    setup_env.Environment(tmp_path, "index-a").install()
+    assert not [call for call in calls if "uninstall" in call]
 
 
 def test_main__wrong_usage__exit_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,7 +262,8 @@ def fake_wheel(folder: Path) -> Path:
 def test_check_wheel__changed_by_one_byte__error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a wheel that is not the pinned one being unpacked into the environment."""
     wheel = fake_wheel(tmp_path)
-    monkeypatch.setattr(install_detectron2, "pinned_hash", lambda known=hashlib.sha256(wheel.read_bytes()).hexdigest(): known)
+    known = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setattr(install_detectron2, "pinned_hash", lambda: known)
     install_detectron2.check(wheel)
     with wheel.open("ab") as stream:
         stream.write(b"x")
@@ -280,7 +309,7 @@ def test_lint_sizes__file_and_function_at_and_over_limit__only_over_reported(tmp
     found = [line for path in lint_sizes.python_files(tmp_path) for line in lint_sizes.too_large(path, is_test=False)]
     assert [line.partition(":")[2] for line in found] == [
         "1: 501 lines, at most 500. Split the file by idea.",
-        "1: function f has 81 lines, at most 80. Name its parts.",
+        "1: function f has 81 lines, at most 80. Split it.",
     ]
     assert len(list(lint_sizes.too_large(tmp_path / "bad.py", is_test=True))) == 1
 

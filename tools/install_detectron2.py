@@ -1,8 +1,8 @@
 """Put Detectron2 into the Python that runs this file, without compiling anything.
 
-A Detectron2 that can already be imported (your own build from its repository) is used as it is. Otherwise the pure-Python part of a
-published wheel is unpacked. The wheel is tagged for Python 3.10 because of one binary, ``detectron2._C`` (rotated boxes, deformable
-convolution v1/v2); nothing here needs it, and Detectron2 itself works without it.
+A Detectron2 that can already be imported (your own build from its repository) is used as it is. Otherwise the Python
+part of a published wheel is unpacked. The wheel is tagged for Python 3.10 because of one binary, ``detectron2._C``
+(rotated boxes, deformable convolution v1/v2); nothing here needs it, and Detectron2 works without it.
 
 Uses the standard library only: it runs before anything else is installed.
 
@@ -79,9 +79,9 @@ def check(wheel: Path) -> None:
 
 
 def correct_metadata(info: Path) -> None:
-    """Make the unpacked metadata true for what is kept, so that `pip check` is content and `pip uninstall` removes exactly this.
+    """Make the metadata true for what is kept: `pip check` is content, `pip uninstall` removes exactly this.
 
-    No binary is left, so the tag is any Python's; Python files need no NumPy below 2; ``black`` only formats Detectron2's own exports.
+    No binary is left, so the tag is any Python's, and NumPy 2 serves; ``black`` only formats exported configurations.
     """
     changed = re.compile(r"^(.*\.dist-info/(?:WHEEL|METADATA)),.*")  # their hashes are no longer those in the record
     edits = {

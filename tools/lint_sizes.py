@@ -15,7 +15,7 @@ SKIPPED = {"build", "dist", "third_party", "__pycache__", "node_modules"}
 
 
 def python_files(folder: Path) -> Iterator[Path]:
-    """Yield the Python files below ``folder``; links are not followed (dense/projects is projects), hidden folders not entered."""
+    """Yield the Python files below ``folder``; not through links (dense/projects), not in hidden folders."""
     for path in sorted(folder.iterdir()):
         if path.is_symlink() or path.name.startswith(".") or path.name in SKIPPED:
             continue
@@ -37,7 +37,7 @@ def too_large(path: Path, *, is_test: bool) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES:
-                yield f"{path}:{node.lineno}: function {node.name} has {length} lines, at most {FUNCTION_LINES}. Name its parts."
+                yield f"{path}:{node.lineno}: function {node.name} has {length} lines, at most {FUNCTION_LINES}. Split it."
 
 
 def main(arguments: list[str]) -> int:

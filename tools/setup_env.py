@@ -1,11 +1,13 @@
 """Make ``.venv`` ready: pinned packages, Detectron2, this package (editable), compiled operators. What ``make setup`` runs.
 
-Instant when nothing changed; a set-up that was interrupted or broken is repaired. Standard library only: it runs before anything is installed.
+Instant when nothing changed; a set-up that was interrupted or broken is repaired. Standard library only: it runs
+before anything is installed.
 
     python3 tools/setup_env.py                    make or repair .venv
     python3 tools/setup_env.py --check PYTHON     only look whether an environment of yours has what is needed
 
-Environment: TORCH_INDEX_URL (index with another build of torch, e.g. CPU only), VENV (folder, default .venv), DETECTRON2_WHEEL (offline).
+Environment: TORCH_INDEX_URL (index with another build of torch, e.g. CPU only), VENV (folder, default .venv),
+DETECTRON2_WHEEL (a downloaded wheel, offline).
 Exit code: 0 ready, 1 not possible (the last line says what to do), 2 wrong usage.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,12 +60,20 @@ def digest(texts: list[bytes]) -> str:
     return total.hexdigest()
 
 
-def wanted_state(root: Path = ROOT, version: tuple[int, ...] = sys.version_info[:2]) -> dict[str, str]:
+def venv_version(venv: Path) -> tuple[int, int] | None:
+    """Return (major, minor) of the Python that ``venv`` was made with; None if it does not say."""
+    try:
+        text = (venv / "pyvenv.cfg").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^version(?:_info)?\s*=\s*(\d+)\.(\d+)", text, flags=re.MULTILINE)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def wanted_state(root: Path, version: tuple[int, int] | None) -> dict[str, str]:
     """Return what a finished set-up of ``root`` records: hashes of what decides the packages, and of the operators' sources."""
-    project = (
-        (root / "pyproject.toml").read_text(encoding="utf-8").split("[tool.", 1)[0]
-    )  # the linters' settings install nothing
-    packages = [project.encode(), *((root / name).read_bytes() for name in PACKAGE_SOURCES), repr(tuple(version)).encode()]
+    project = (root / "pyproject.toml").read_text(encoding="utf-8").split("[tool.", 1)[0]  # the rest installs nothing
+    packages = [project.encode(), *((root / name).read_bytes() for name in PACKAGE_SOURCES), repr(version).encode()]
     sources = sorted(p for p in (root / "dense" / "ops" / "csrc").rglob("*") if p.is_file())
     sources += [p for p in [root / "dense" / "ops" / "build.py"] if p.is_file()]
     named = [part for p in sources for part in (p.relative_to(root).as_posix().encode(), p.read_bytes())]
@@ -86,7 +97,7 @@ def write_stamp(venv: Path, stamp: dict[str, str]) -> None:
 
 
 def missing_from(python: Path | str, root: Path = ROOT) -> list[str] | None:
-    """Return the needed modules that ``python`` cannot find (``dense`` counts only if it is this checkout's); None if it does not run."""
+    """Return the needed modules that ``python`` lacks (``dense`` must be this checkout's); None if it does not run."""
     script = (
         "import importlib.util as u, sys, pathlib\n"
         "for name in sys.argv[2:]:\n"
@@ -123,8 +134,9 @@ class Environment:
             command, env = [str(self.python), *arguments], {**clean_environment(), **extra}
             code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False, cwd=ROOT, env=env).returncode
         if code:
-            lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-            reason = next((line for line in reversed(lines) if line.startswith(("ERROR", "error"))), lines[-1])
+            output = log.read_text(encoding="utf-8", errors="replace").rpartition("\n== ")[2]
+            lines = [line.strip() for line in output.splitlines() if line.strip()]
+            reason = next((line for line in lines if line.startswith(("ERROR", "error"))), lines[-1])
             raise SetupError(f"{step} failed: {reason[:300]}\n  {remedy}\n  Whole output: {log}")
         say(f"{step} done ({time.monotonic() - start:.0f} s)")
 
@@ -135,7 +147,18 @@ class Environment:
         remedy: str = "Check the network and run `make setup` again; it goes on where it stopped.",
     ) -> None:
         """Install with pip under the pins of ``constraints.txt``. Raises: SetupError."""
-        self.call(step, "-m", "pip", "install", "-c", "constraints.txt", *arguments, remedy=remedy, DENSE_BUILD_OPS="0")
+        self.call(
+            step,
+            "-m",
+            "pip",
+            "install",
+            "--no-compile",
+            "-c",
+            "constraints.txt",
+            *arguments,
+            remedy=remedy,
+            DENSE_BUILD_OPS="0",
+        )
 
     def create(self) -> None:
         """Make an empty environment. Raises: SetupError without the venv module or without disk space."""
@@ -150,8 +173,9 @@ class Environment:
         if done.returncode:
             shutil.rmtree(self.venv, ignore_errors=True)
             raise SetupError(
-                f"`{sys.executable} -m venv` failed. On Debian and Ubuntu: apt install python3-venv. Or use an environment of yours: "
-                f"DENSE_PYTHON=/path/to/python make test\n  {(done.stderr or done.stdout).strip()[-300:]}"
+                f"`{sys.executable} -m venv` failed. On Debian and Ubuntu: apt install python3-venv. "
+                "Or use an environment of yours: DENSE_PYTHON=/path/to/python make test\n  "
+                f"{(done.stderr or done.stdout).strip()[-300:]}"
             )
         say(f"{self.venv.name} made with Python {sys.version.split()[0]}")
 
@@ -159,10 +183,14 @@ class Environment:
         """Install torch, the pinned packages, this checkout and Detectron2. Raises: SetupError."""
         self.pip("build tools", "setuptools", "wheel")
         where = ["--index-url", self.torch_index] if self.torch_index else []
-        say("torch: a download of some GB, a few minutes …")
+        if self.torch_index != read_stamp(self.venv).get("torch_index", ""):  # else pip would keep the build that is there
+            self.call("other torch removed", "-m", "pip", "uninstall", "-y", "torch", "torchvision", remedy="Delete .venv.")
+        if "torch" in (missing_from(self.python) or []):
+            say("torch: a download of some GB, a few minutes …")
         self.pip(
             "torch", *where, "torch", "torchvision", remedy="Check the network (or TORCH_INDEX_URL) and run `make setup` again."
         )
+        write_stamp(self.venv, {"torch_index": self.torch_index})
         self.pip("packages", "--no-build-isolation", "-e", ".[all]")
         self.pip("track evaluation", "--no-deps", TRACKEVAL)
         self.call("Detectron2", "tools/install_detectron2.py", remedy="See docs/install.md, 'own Detectron2'.")
@@ -184,15 +212,17 @@ class Environment:
 
     def prepare(self) -> None:
         """Bring the environment to the wanted state, doing only what is needed. Raises: SetupError."""
-        wanted, stamp = wanted_state(), read_stamp(self.venv)
-        url = self.torch_index or stamp.get("torch_index", "")
-        missing = missing_from(self.python)
-        if missing is None:
+        missing, version = missing_from(self.python), venv_version(self.venv)
+        demanded = os.environ.get("PYTHON") and version != sys.version_info[:2]  # make passes PYTHON on only if it was given
+        if missing is None or demanded:
             if self.venv.exists():
-                say(f"{self.venv.name} does not run; making it anew")
+                say(f"{self.venv.name} {'has another Python' if demanded else 'does not run'}; making it anew")
             self.create()
+            missing, version = list(NEEDED), venv_version(self.venv)
+        wanted, stamp = wanted_state(ROOT, version), read_stamp(self.venv)
+        url = self.torch_index or stamp.get("torch_index", "")
         if missing != [] or stamp.get("packages") != wanted["packages"] or url != stamp.get("torch_index", ""):
-            (self.venv / ".dense-setup.json").unlink(missing_ok=True)
+            write_stamp(self.venv, {"torch_index": stamp.get("torch_index", "")})  # interrupted from here on: not finished
             self.torch_index = url
             self.install()
             missing = missing_from(self.python)
@@ -237,9 +267,7 @@ def check_only(python: str) -> int:
     missing = missing_from(python)
     missing = missing and [name for name in missing if name != "dense"]  # found through the working directory
     if missing:
-        say(
-            f"{python} lacks {', '.join(missing)}. Install them there, or run without DENSE_PYTHON to let `make setup` make .venv."
-        )
+        say(f"{python} lacks {', '.join(missing)}. Install them there, or unset DENSE_PYTHON: `make setup` makes .venv.")
     elif missing is None:
         say(f"{python} does not run. Give DENSE_PYTHON the path of a Python, or leave it unset.")
     return 1 if missing or missing is None else 0
@@ -255,9 +283,7 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < OLDEST:
         found = newer_python()
         if found is None:
-            say(
-                f"Python {sys.version.split()[0]} is too old, 3.10 or newer is needed. Install one, then: make setup PYTHON=python3.11"
-            )
+            say(f"Python {sys.version.split()[0]} is too old (3.10 or newer). Get one, then: make setup PYTHON=python3.11")
             return 1
         return subprocess.run([found, __file__], check=False).returncode
     venv = (ROOT / os.environ.get("VENV", ".venv")).absolute()

@@ -49,6 +49,7 @@ def _solver(cfg: CfgNode) -> None:
     cfg.SOLVER.OPTIMIZER = "ADAMW"  # or SGD
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1  # learning-rate factor of parameters with "backbone" in their module path
     cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # weight decay of embedding modules
+    cfg.SOLVER.EMA_DECAY = 0.0  # decay per step of the moving average of the weights that is evaluated; 0 = none
     cfg.SOLVER.POLY_LR_POWER = 0.9
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
 

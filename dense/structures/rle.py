@@ -145,7 +145,10 @@ def _from_polygons(polygons: Sequence[Any], height: int, width: int, where: str)
     if isinstance(polygons[0], int | float):
         polygons = [polygons]  # one flat polygon instead of a list of them
     for index, polygon in enumerate(polygons):
-        flat = isinstance(polygon, list | tuple) and all(isinstance(v, int | float) and np.isfinite(v) for v in polygon)
+        flat = isinstance(polygon, list | tuple) and all(isinstance(v, int | float) for v in polygon)
         if not flat or len(polygon) < 6 or len(polygon) % 2:
             raise DataError(f"{where}[{index}]: polygon needs at least 3 points as a flat list x1, y1, x2, y2, …")
+        limit = 10 * max(height, width)  # the C library crashes on coordinates far outside
+        if not all(-limit <= v <= limit for v in polygon):  # also false for NaN
+            raise DataError(f"{where}[{index}]: polygon has a coordinate beyond {limit} pixels in a frame of {height}x{width}.")
     return _to_text(coco_mask.merge(coco_mask.frPyObjects([list(p) for p in polygons], height, width)))

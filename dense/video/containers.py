@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dense.errors import VideoError
-from dense.video.frames import describe
+from dense.video.frames import MAX_FRAME_PIXELS, describe
 
 __all__ = ["OUTPUT_KINDS", "OutputKind", "check_output_path", "choose_stream", "open_container"]
 
@@ -17,22 +17,33 @@ _NOT_VIDEO = {"adf", "bin", "concat", "dash", "hls", "idf", "imf", "tty", "xbin"
 
 @dataclass(frozen=True)
 class OutputKind:
-    """How an extension is written: FFmpeg's container name, encoders in order of preference, whether it needs a remux."""
+    """How an extension is written.
+
+    Attributes:
+        container: FFmpeg's name.
+        encoders: in order of preference.
+        options: of the container; chosen so that a file whose writer was killed still plays.
+        is_mp4: whether the file is written in fragments and made an ordinary file at the end.
+        keeps_times: whether every frame can have its own time.
+    """
 
     container: str
     encoders: tuple[str, ...]
+    options: dict[str, str]
     is_mp4: bool = False
     keeps_times: bool = True
 
 
 _H264 = ("libx264", "libopenh264", "mpeg4")
+_FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
+_SHORT_CLUSTERS = {"cluster_time_limit": "200"}  # milliseconds; FFmpeg keeps a cluster in memory until it is complete
 OUTPUT_KINDS = {
-    ".mp4": OutputKind("mp4", _H264, is_mp4=True),
-    ".m4v": OutputKind("mp4", _H264, is_mp4=True),
-    ".mov": OutputKind("mov", _H264, is_mp4=True),
-    ".mkv": OutputKind("matroska", _H264),
-    ".webm": OutputKind("webm", ("libvpx-vp9", "libvpx")),
-    ".avi": OutputKind("avi", ("mpeg4",), keeps_times=False),
+    ".mp4": OutputKind("mp4", _H264, _FRAGMENTS, is_mp4=True),
+    ".m4v": OutputKind("mp4", _H264, _FRAGMENTS, is_mp4=True),
+    ".mov": OutputKind("mov", _H264, _FRAGMENTS, is_mp4=True),
+    ".mkv": OutputKind("matroska", _H264, _SHORT_CLUSTERS),
+    ".webm": OutputKind("webm", ("libvpx-vp9", "libvpx"), _SHORT_CLUSTERS),
+    ".avi": OutputKind("avi", ("mpeg4",), {}, keeps_times=False),
 }
 
 
@@ -73,9 +84,9 @@ def open_container(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401  PyAV h
     try:
         # Absolute, so that FFmpeg cannot take a name like "concat:x" for a protocol; foreign metadata may be no UTF-8.
         container = av.open(
-            os.path.abspath(source),  # noqa: PTH100  resolve() would follow symbolic links and lose the extension
+            str(source.absolute()),
             metadata_errors="ignore",
-            options={"protocol_whitelist": "file"},
+            options={"protocol_whitelist": "file", "max_pixels": str(MAX_FRAME_PIXELS)},
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{source}: {_why_unreadable(source, error)}") from error
@@ -113,7 +124,8 @@ def choose_stream(container: Any, label: str, number: int | None, notes: list[st
     videos = [stream for stream in container.streams.video if not _is_cover(stream)]
     numbers = [stream.index for stream in videos]
     if not videos:
-        found = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream at all"
+        kinds = sorted({"cover picture" if stream.type == "video" else stream.type for stream in container.streams})
+        found = ", ".join(kinds) or "no stream at all"
         raise VideoError(f"{label}: no video stream (found: {found}). Expected a file with moving pictures.")
     if number is not None and number not in numbers:
         raise VideoError(f"{label}: stream {number} is no video stream. Expected one of {numbers}.")

@@ -15,8 +15,8 @@ __all__ = ["add_video_stream", "finish_mp4", "to_video_frame"]
 
 _CLOCK = 90_000  # ticks per second at least: the clock of MPEG systems, fine enough for any camera
 _SECONDS_PER_KEYFRAME = 2
-_BT709 = 1  # the number of BT.709 as matrix, primaries and transfer in ITU-T H.273
-_LIMITED = 1
+_BT709 = 1  # number in ITU-T H.273, as matrix, primaries and transfer
+_BT601 = 6
 
 
 def add_video_stream(
@@ -51,8 +51,9 @@ def add_video_stream(
     # Frame threads and B-frames hold frames back inside the encoder, and a kill would lose them.
     context.max_b_frames = 0
     context.thread_type = "SLICE"
-    context.colorspace = context.color_primaries = context.color_trc = _BT709
-    context.color_range = _LIMITED
+    # MPEG-4 part 2 and VP8 cannot say their matrix; every player then takes BT.601.
+    context.colorspace = context.color_primaries = context.color_trc = _BT601 if name in ("mpeg4", "libvpx") else _BT709
+    context.color_range = ColorRange.MPEG
     return stream, tick
 
 
@@ -78,11 +79,12 @@ def _encoder_options(name: str, quality: int) -> dict[str, str]:
 
 
 def to_video_frame(image: np.ndarray, padded: tuple[int, int], pts: int, tick: Fraction, stream: Any) -> Any:  # noqa: ANN401  PyAV objects
-    """Pad ``(H, W, 3)`` uint8 RGB at the bottom and right by its edge and convert it to BT.709 4:2:0 with a time."""
+    """Pad ``(H, W, 3)`` uint8 RGB at the bottom and right by its edge; convert to the stream's 4:2:0 and give it a time."""
     if any(padded):
         image = np.pad(image, ((0, padded[0]), (0, padded[1]), (0, 0)), mode="edge")
     rgb = av.VideoFrame.from_ndarray(image, format="rgb24")
-    frame = rgb.reformat(format=stream.pix_fmt, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1)
+    matrix = Colorspace.ITU709 if stream.codec_context.colorspace == _BT709 else Colorspace.ITU601
+    frame = rgb.reformat(format=stream.pix_fmt, dst_colorspace=matrix, dst_color_range=ColorRange.MPEG, threads=1)
     frame.pts = pts
     frame.time_base = tick
     return frame

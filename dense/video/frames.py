@@ -1,7 +1,6 @@
 """What every source of frames shares: the frame, its checks, the single pass, the errors."""
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -176,4 +175,4 @@ def to_rate(rate: Fraction | float | str) -> Fraction:
 def describe(error: BaseException) -> str:
     """The reason of a foreign error in a few words, on one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(os.fspath(text).split()) if isinstance(text, str) else type(error).__name__
+    return " ".join(str(text).split())

@@ -20,7 +20,7 @@ __all__ = ["FolderSource", "MemorySource", "open_frames"]
 Source = str | os.PathLike[str] | int | Iterable[Any]
 
 
-def open_frames(source: Source, *, rate: Fraction | float = 10, stream: int | None = None) -> FrameSource:
+def open_frames(source: Source, *, rate: Fraction | float | str = 10, stream: int | None = None) -> FrameSource:
     """Open anything that holds frames; nothing is decoded yet, but what cannot be opened is refused here.
 
     Args:

@@ -1,6 +1,7 @@
 """Frames of a video file or camera through PyAV: upright, in display order, with their own times, drained to the last."""
 
 import os
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +17,10 @@ from dense.video.frames import MAX_FRAME_PIXELS, DamagedVideoError, FrameSource,
 from dense.video.orientation import UPRIGHT, Turn, turn_from_display_matrix, turn_upright
 from dense.video.pictures import over_white
 
-__all__ = ["ContainerSource", "frame_turn", "open_video_file"]
+__all__ = ["ContainerSource", "open_video_file"]
 
 _MAX_READ_ERRORS = 3
-_JUMP = Fraction(1)  # seconds backwards from which a time is a restarted clock, not jitter
+_JUMP = 2  # frame steps backwards from which a time is a restarted clock, not jitter
 
 
 def open_video_file(path: str | os.PathLike[str], stream: int | None = None) -> "ContainerSource":
@@ -54,7 +55,6 @@ class ContainerSource(FrameSource):
             container.close()
             raise
         context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-        self._is_live = is_live
         self._is_cut = not is_live and _ends_before_its_index_says(self.stream, label)
         self._header_frames = 0 if is_live else self.stream.frames
         self.num_frames = None if self._is_cut else self._header_frames or None
@@ -65,6 +65,8 @@ class ContainerSource(FrameSource):
         self._lost: str | None = None  # reason of the damage, while no keyframe has come since
         self._skipped = self._concealed = self._restarts = 0
         self.rotation = 0
+        self._angle: int | None = None
+        self._turn = UPRIGHT
         ratio = self.stream.sample_aspect_ratio
         if ratio and ratio != 1:
             self.notes.append(f"Pixels are {ratio} (width/height), not square; frames keep the stored pixels.")
@@ -92,7 +94,7 @@ class ContainerSource(FrameSource):
             except (av.error.FFmpegError, ValueError) as error:
                 self._lost = describe(error)
                 self._skipped += 1
-                self.stream.codec_context.flush_buffers()
+                self.stream.codec_context.flush_buffers()  # what it still holds back belongs to the damaged group
                 continue
             self._lost = None
             yield from frames
@@ -108,6 +110,8 @@ class ContainerSource(FrameSource):
                 for packet in self.container.demux(self.stream):
                     errors = 0
                     yield packet
+            except BlockingIOError:
+                time.sleep(0.005)  # a camera that has no new picture yet
             except (av.error.FFmpegError, OSError) as error:
                 self._lost = describe(error)
                 errors += 1
@@ -117,7 +121,10 @@ class ContainerSource(FrameSource):
     def _damage(self, reason: str) -> VideoError:
         expected = f" of {self._header_frames}" if self._header_frames else ""
         if not self.frames_read:
-            return VideoError(f"{self.label}: no frame could be decoded{expected} ({reason}). The video is damaged or cut off.")
+            limit = f"{MAX_FRAME_PIXELS // 10**6} megapixels"
+            return VideoError(
+                f"{self.label}: no frame could be decoded{expected} ({reason}). The video is damaged, cut off or above {limit}."
+            )
         return DamagedVideoError(
             f"{self.label}: damaged after frame {self.frames_read - 1}; {self.frames_read}{expected} frames were read "
             f"({reason}). The rest of the file is missing or broken: copy or record it again.",
@@ -135,7 +142,7 @@ class ContainerSource(FrameSource):
                 self._start = frame.pts * tick - (Fraction(0) if self._last is None else self._last + step)
             now = frame.pts * tick - self._start
         if self._last is not None:
-            if now < self._last - _JUMP:
+            if now < self._last - _JUMP * step:
                 self._restarts += 1
                 self._start, now = frame.pts * tick - (self._last + step), self._last + step
             now = max(now, self._last + tick)
@@ -154,16 +161,23 @@ class ContainerSource(FrameSource):
             raise VideoError(
                 f"{self.label}: frame {self.frames_read} of pixel format {kind} cannot be turned into RGB ({describe(error)})."
             ) from error
-        turn = frame_turn(frame)
-        if turn is None:
-            self._note_once("The display matrix is no multiple of 90 degrees; frames are kept as stored.")
-            turn = UPRIGHT
-        self.rotation = turn.degrees
-        return turn_upright(over_white(pixels) if has_alpha else pixels, turn)
+        return turn_upright(over_white(pixels) if has_alpha else pixels, self._turn_of(frame))
 
-    def _note_once(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
+    def _turn_of(self, frame: Any) -> Turn:  # noqa: ANN401  PyAV frame
+        """The turn of the display matrix, which PyAV does not apply.
+
+        Looked up again only when FFmpeg's angle changes: a frame whose side data was touched is in a reference cycle and
+        stays in memory until the garbage collector runs, some hundred frames later.
+        """
+        if self._angle != frame.rotation:
+            self._angle = frame.rotation
+            data = frame.side_data.get("DISPLAYMATRIX")
+            turn = UPRIGHT if data is None else turn_from_display_matrix(bytes(data))
+            if turn is None:
+                self.notes.append("The display matrix is no multiple of 90 degrees; frames are kept as stored.")
+            self._turn = turn or UPRIGHT
+            self.rotation = self._turn.degrees
+        return self._turn
 
     def _tell_differences(self) -> None:
         count = self._header_frames
@@ -176,12 +190,6 @@ class ContainerSource(FrameSource):
         if count and count != self.frames_read:
             self.notes.append(f"The header says {count} frames, {self.frames_read} were decoded.")
             self.num_frames = self.frames_read
-
-
-def frame_turn(frame: Any) -> Turn | None:  # noqa: ANN401  PyAV frame
-    """The turn that a decoded frame's display matrix asks for (PyAV does not apply it); None if it is no right angle."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    return UPRIGHT if data is None else turn_from_display_matrix(bytes(data))
 
 
 def _nominal_rate(stream: Any) -> Fraction | None:  # noqa: ANN401  PyAV stream

@@ -31,7 +31,8 @@ class VideoWriter:
     encoding again). A block that wrote no frame leaves no file.
 
     By extension: ``.mp4 .m4v .mov .mkv`` H.264 (4:2:0, constant quality), ``.webm`` VP9, ``.avi`` MPEG-4 part 2. Colours
-    are BT.709 limited range and flagged so. AVI knows no frame times: they are rounded to multiples of ``1 / rate``.
+    are BT.709 limited range and flagged so (BT.601 in AVI, which cannot flag it). AVI knows no frame times: they are
+    rounded to multiples of ``1 / rate``.
 
     Attributes:
         path: the target.
@@ -44,7 +45,7 @@ class VideoWriter:
         self,
         path: str | os.PathLike[str],
         size: tuple[int, int] | None = None,
-        rate: Fraction | float | None = None,
+        rate: Fraction | float | str | None = None,
         *,
         quality: int = 20,
     ) -> None:
@@ -149,21 +150,17 @@ class VideoWriter:
     def _open(self, height: int, width: int) -> None:
         self._size = (height, width)
         self.padded = (height % 2, width % 2)
-        options = {"flush_packets": "1"}
-        if self._kind.is_mp4:
-            options["movflags"] = "frag_every_frame+empty_moov+default_base_moof"
+        options = {"flush_packets": "1", **self._kind.options}
         self._container = av.open(str(self.partial_path.absolute()), "w", format=self._kind.container, options=options)
         size = (height + self.padded[0], width + self.padded[1])
         self._stream, self._tick = add_video_stream(self._container, self._kind, size, self.rate, self._quality)
 
     def _next_pts(self, time_s: float | None, where: str) -> int:
         """Presentation time in ticks of the stream's clock, strictly increasing."""
-        step = 1 / self.rate
-        if time_s is None:
-            self._last_time = 0.0 if self._first_time is None else self._last_time + float(step)
-            self._first_time = 0.0 if self._first_time is None else self._first_time
-            tick = self._tick if self._container is not None else step
-            return self._last_pts + round(step / tick) if self._last_pts >= 0 else 0
+        if time_s is None and self._first_time is not None:
+            self._last_time += float(1 / self.rate)
+            return self._last_pts + round(1 / self.rate / self._tick)  # whole ticks, so that nothing drifts
+        time_s = 0.0 if time_s is None else time_s
         if not math.isfinite(time_s) or time_s <= self._last_time:
             raise VideoError(f"{where}: time {time_s} s. Expected seconds that increase; the frame before: {self._last_time}.")
         self._first_time = time_s if self._first_time is None else self._first_time

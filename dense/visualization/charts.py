@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 __all__ = ["Bar", "Segment", "Tick", "defined", "frame_edges", "segments", "sorted_bars", "time_ticks"]
 
@@ -50,7 +50,7 @@ def frame_edges(times_s: Sequence[float]) -> list[float]:
     """``T + 1`` moments in seconds: where each frame begins, then where the last ends (after the median interval)."""
     if not times_s:
         return [0.0]
-    gaps = sorted(b - a for a, b in zip(times_s, times_s[1:], strict=False))
+    gaps = sorted(b - a for a, b in pairwise(times_s))
     last = gaps[len(gaps) // 2] if gaps else 1.0
     return [*(float(t) for t in times_s), float(times_s[-1]) + last]
 

@@ -1,5 +1,6 @@
 """Label chips on pictures: text fitted to the space, placed inside the picture and apart from each other, then drawn."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +11,7 @@ from dense.visualization.palette import RGB, contrast_ink
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Anchor", "Chip", "draw_chips", "ellipsize", "font_of", "font_size", "place_chips"]
+__all__ = ["Anchor", "Chip", "draw_chips", "ellipsize", "font_of", "font_size", "one_line", "place_chips"]
 
 Box = tuple[int, int, int, int]
 
@@ -101,12 +102,16 @@ def draw_chips(picture: "Image.Image", chips: Iterable[Chip]) -> None:
 
 def ellipsize(text: str, size: int, width: int) -> str:
     """Shorten ``text`` with ``…`` until it is at most ``width`` pixels wide at ``size``; may become empty."""
-    font = font_of(size)
+    text, font = one_line(text), font_of(size)
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…" if text else ""
+    fitting = bisect_right(range(1, len(text)), width, key=lambda end: font.getlength(text[:end] + "…"))
+    return f"{text[:fitting].rstrip()}…" if fitting else ""
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks, repeated blanks and half characters, none of which Pillow can measure."""
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
 def _fit(texts: Sequence[str], size: int, width: int, height: int) -> tuple[str, int, int] | None:

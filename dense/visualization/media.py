@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dense.errors import DataError
 
-__all__ = ["encode_frame", "picture_address", "video_bytes", "video_address"]
+__all__ = ["encode_frame", "picture_address", "video_address", "video_bytes"]
 
 _KINDS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 

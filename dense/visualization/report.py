@@ -1,14 +1,15 @@
-"""One self-contained HTML page about a run on videos: figures, videos, frames, track timelines. Works offline, runs no foreign code."""
+"""One self-contained HTML page about a run on videos: figures, videos, frames, track timelines; works offline."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from dense.errors import DataError
+from dense.errors import DataError, DependencyError
 from dense.io import atomic_write
 from dense.visualization.charts import Segment, defined, frame_edges, segments, sorted_bars, time_ticks
 from dense.visualization.media import picture_address, video_address, video_bytes
@@ -128,7 +129,7 @@ class _Row:
         return sum(bool(seen) for seen in self.row.seen)
 
 
-def write_report(report: Report, path: str | os.PathLike[str], *, video_budget: int = 6_000_000) -> Path:
+def write_report(report: Report, path: str | os.PathLike[str], *, video_budget: int = 3_000_000) -> Path:
     """Write the page atomically.
 
     Args:
@@ -137,7 +138,8 @@ def write_report(report: Report, path: str | os.PathLike[str], *, video_budget: 
         video_budget: bytes of MP4 to embed; videos are taken in order while they fit, the others show frames only.
 
     Returns: the path written.
-    Raises: DataError if a picture, video or track row is wrong, or the file cannot be written.
+    Raises: DataError if a picture, video or track row is wrong, or the file cannot be written;
+        DependencyError without jinja2.
     """
     page = render_report(report, video_budget=video_budget)
     with atomic_write(path) as stream:
@@ -145,10 +147,14 @@ def write_report(report: Report, path: str | os.PathLike[str], *, video_budget: 
     return Path(path)
 
 
-def render_report(report: Report, *, video_budget: int = 6_000_000) -> str:
+def render_report(report: Report, *, video_budget: int = 3_000_000) -> str:
     """The page as text; arguments and errors as in ``write_report``."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise DependencyError(
+            "jinja2 is missing, which writes the HTML report; install dense-toolbox[report] or jinja2."
+        ) from error
     environment = Environment(
         loader=PackageLoader("dense.visualization", "templates"),
         autoescape=True,
@@ -164,7 +170,7 @@ def render_report(report: Report, *, video_budget: int = 6_000_000) -> str:
         views.append(view)
     metrics = [(m.name, defined(m.value), defined(m.model_card)) for m in report.summary]
     bars = sorted_bars(report.per_category)
-    return environment.get_template("report.html.j2").render(
+    page: str = environment.get_template("report.html.j2").render(
         report=report,
         metrics=metrics,
         columns=_columns(len(metrics)),
@@ -174,6 +180,7 @@ def render_report(report: Report, *, video_budget: int = 6_000_000) -> str:
         videos=views,
         difference=_difference,
     )
+    return page.encode("utf-8", "replace").decode("utf-8")  # JSON can hold half characters, which no file can
 
 
 def _video_view(video: ReportVideo, anchor: str, budget: int) -> dict[str, Any]:
@@ -224,7 +231,7 @@ def _rows(video: ReportVideo) -> list[_Row]:
 
 def _check_video(video: ReportVideo) -> None:
     times = list(video.times_s)
-    if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(times)):
         raise DataError(f"{video.name}: times_s must increase from frame to frame.")
     for row in video.tracks:
         if len(row.seen) != len(times):

@@ -162,7 +162,7 @@ def _check_training_sets(node: "CfgNode") -> None:
     for key in ("DATASET_RATIO", "DATASET_TYPE", "DATASET_NEED_MAP"):
         if len(getattr(node, key)) != len(node.TRAIN):
             raise ConfigError(
-                f"DATASETS.{key}: {len(getattr(node, key))} entries, expected {len(node.TRAIN)}, one for each of DATASETS.TRAIN."
+                f"DATASETS.{key}: {len(getattr(node, key))} entries, expected {len(node.TRAIN)} as in DATASETS.TRAIN."
             )
     for kind, mapped in zip(node.DATASET_TYPE, node.DATASET_NEED_MAP, strict=True):
         _check_type("DATASETS.DATASET_TYPE", kind)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
@@ -21,7 +22,7 @@ class TimmBackbone(Backbone):
     """Feature maps at strides 4, 8, 16, 32 under the names res2 … res5."""
 
     @configurable
-    def __init__(self, *, name: str, out_features: Sequence[str], weights: str = "", freeze_norm: bool = True) -> None:
+    def __init__(self, *, name: str, out_features: Sequence[str], weights: str = "", freeze_norm: bool = True, freeze_at: int = 0) -> None:
         super().__init__()
         import timm  # 4 seconds; only who uses it pays
 
@@ -40,6 +41,8 @@ class TimmBackbone(Backbone):
         self.freeze_norm = freeze_norm
         if weights:
             load_in_order(self.body, weights)
+        self._freeze(freeze_at)
+        self.body.to(memory_format=torch.channels_last)  # convolutions on CPUs are faster so
         self.train(self.training)
 
     @classmethod
@@ -51,7 +54,23 @@ class TimmBackbone(Backbone):
             "out_features": keys.OUT_FEATURES,
             "weights": "" if cfg.MODEL.WEIGHTS else keys.WEIGHTS,
             "freeze_norm": keys.FREEZE_NORM,
+            "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
         }
+
+    def _freeze(self, stages: int) -> None:
+        """Freeze all layers up to the end of a stage: 1 = before res2, 2 = through res2, 3 = through res3, … (Detectron2's count).
+
+        Layers are taken in the order of registration, which in timm is the order of the forward pass.
+        """
+        if stages <= 0:
+            return
+        strides: list[int] = self.body.feature_info.reduction()
+        modules: list[str] = [name.replace(".", "_") for name in self.body.feature_info.module_name()]
+        index = strides.index(2 ** min(stages, 5)) if 2 ** min(stages, 5) in strides else 0
+        names = [name for name, _ in self.body.named_parameters()]
+        last = max((i for i, name in enumerate(names) if name.replace(".", "_").startswith(f"{modules[index]}_")), default=-1)
+        for name in names[: last + 1]:
+            self.body.get_parameter(name).requires_grad_(False)
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Switch the mode; with ``freeze_norm`` the batch-norm layers stay in evaluation mode."""

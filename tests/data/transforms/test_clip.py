@@ -25,7 +25,9 @@ def _draw(augmentation, seed, sizes=SIZES):
 
 
 @given(
-    st.sampled_from([("absolute", (384, 600)), ("absolute_range", (384, 600)), ("relative", (0.5, 0.9)), ("relative_range", (0.3, 0.3))]),
+    st.sampled_from(
+        [("absolute", (384, 600)), ("absolute_range", (384, 600)), ("relative", (0.5, 0.9)), ("relative_range", (0.3, 0.3))]
+    ),
     st.tuples(st.integers(1, 900), st.integers(1, 900)),
     st.integers(0, 2**31),
 )

@@ -36,7 +36,10 @@ def test_write_preview__odd_size__decodes_as_h264_of_even_size(tmp_path):
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
     assert [f.shape for f in frames] == [(44, 60, 3)] * 6
-    assert np.abs(frames[0].astype(int) - draw_ground_truth(render_video(0, 0, 3, (45, 61)), 0)[:44, :60]).mean() < 12
+    drawn = draw_ground_truth(render_video(0, 0, 3, (45, 61)), 0)[:44, :60]
+    grey = [picture.mean(-1) for picture in (frames[0], drawn)]  # yuv420p halves the resolution of colour, not of light
+    assert np.abs(grey[0] - grey[1]).mean() < 8
+    assert np.abs((frames[0] - drawn.astype(float)).mean((0, 1))).max() < 4
     assert [p.name for p in tmp_path.iterdir()] == ["p.mp4"]
 
 

@@ -1,5 +1,6 @@
 """Scenes, silhouettes and rendering of the world."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from dense.data.world import COLOURS, STUFF, TEXTURES, THINGS, VOID, Renderer, render_video, sample_scene
+from dense.data.world.motion import Swing
 from dense.data.world.render import MIN_VISIBLE
 from dense.data.world.shapes import silhouette
 from dense.errors import DataError
@@ -110,6 +112,26 @@ def test_render_video__pixels_of_things__differ_from_the_bare_background():
         outside.append(change[cv2.dilate(covered, np.ones((15, 15))) == 0].mean())
     assert min(inside) > 20
     assert max(outside) < 4
+
+
+def test_frame__plain_disc__dark_rim_is_centred_on_its_mask():
+    """Catches a texture that is shifted against the silhouette: across the light, both sides must be equally dark."""
+    size, scene = (96, 160), sample_scene(0, 0, 160 / 96, 4)
+    look = replace(scene.things[0].look, category="disc", texture="plain", rgb=(200, 200, 200))
+    walk = replace(scene.things[0].trajectory.walk, knots=np.array([[0.83, 0.5]] * 3))
+    thing = replace(
+        scene.things[0], look=look, trajectory=replace(scene.things[0].trajectory, walk=walk, radius=Swing(0.4, 0, 9, 0))
+    )
+    renderer = Renderer(replace(scene, things=(thing,)), size)
+    frame = renderer.frame(1.0)
+    y, x = (np.arange(n) + 0.5 for n in size)
+    centre_x, centre_y, zoom = (v * 96 for v in scene.to_picture(0.83, 0.5, 1.0))
+    right, down = (x[None] - centre_x) / (0.4 * zoom), (y[:, None] - centre_y) / (0.4 * zoom)
+    across, along = (right - down) / np.sqrt(2), (right + down) / np.sqrt(2)
+    rim = (np.abs(along) < 0.5) & (np.hypot(across, along) < 0.97) & (np.hypot(across, along) > 0.92)
+    sides = [frame.image[rim & side].mean() for side in (across > 0, across < 0)]
+    assert sides[0] == pytest.approx(sides[1], rel=0.02)
+    assert max(sides) < 0.9 * frame.image[np.hypot(across, along) < 0.5].mean()
 
 
 def test_scenes__over_many_seeds__things_leave_and_return_meet_and_have_twins():

@@ -1,6 +1,9 @@
 // CPU kernels of multi-scale deformable attention, forward and backward, float32 and float64.
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include <torch/csrc/stable/library.h>
@@ -12,7 +15,7 @@
 #include "ms_deform_attn_problem.h"
 
 // The loops are compiled twice, and the processor is asked which set it has: a wheel built on a new machine runs on an old one.
-// AVX-512 was not worth a third copy: a head of 32 channels fits four AVX registers and the loads are scattered.
+// AVX-512 was tried and no faster: a head of 32 channels fits four AVX registers and the loads are scattered.
 #define DENSE_ISA baseline
 #define DENSE_TARGET
 #include "ms_deform_attn_loops.inl"
@@ -37,7 +40,10 @@ constexpr int64_t kWorthAThread = 1 << 15;  // multiplications below which a sec
 
 bool has_avx2() {
 #if defined(__x86_64__)
-  static const bool answer = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  static const bool answer = [] {
+    const char* const wish = std::getenv("ATEN_CPU_CAPABILITY");  // torch's own switch: "default" means no vector extensions
+    return !(wish && std::strcmp(wish, "default") == 0) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  }();
   return answer;
 #else
   return false;

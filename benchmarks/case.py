@@ -1,0 +1,27 @@
+"""What one benchmark is made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Case"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task, done by us and by peers.
+
+    Attributes:
+        name: task and size.
+        ours: does the task once and returns its output.
+        peers: the same done otherwise, by name.
+        agree: raises AssertionError if an output of a peer differs from ours; called before anything is timed.
+        bytes: memory that must be read and written at least, each array once.
+        flops: floating-point operations that must be done, a multiply-add counts 2.
+    """
+
+    name: str
+    ours: Callable[[], object]
+    peers: Mapping[str, Callable[[], object]]
+    agree: Callable[[object, object], None]
+    bytes: int
+    flops: int

@@ -1,0 +1,10 @@
+"""Training, evaluation of models, launching.
+
+``command``     the ``train`` command line (start here)
+``trainer``     one step at a time: data, losses, guard against NaN, optimizer, schedule
+``optimizers``  parameter groups, gradient clipping
+``state``       checkpoints that continue to the same numbers
+``progress``    console, JSON lines, TensorBoard
+``scoring``     run a model over a test set and score it
+``launch``      processes: one, several GPUs, torchrun
+"""

@@ -1,0 +1,2 @@
+"""stub"""
+def evaluate_model(*a): return {}

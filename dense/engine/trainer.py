@@ -1,0 +1,162 @@
+"""Trainer: one step at a time, every random number a function of (seed, step, rank)."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.solver import build_lr_scheduler
+from torch import Tensor, nn
+
+from dense.checkpoint.writing import save_weights
+from dense.engine.launch import Process
+from dense.engine.optimizers import build_optimizer, gradient_clipper
+from dense.engine.progress import Writer
+from dense.engine.state import AveragedWeights, Checkpoints, step_seed
+from dense.errors import NonFiniteError
+
+__all__ = ["Trainer"]
+
+logger = logging.getLogger(__name__)
+
+Batch = list[dict[str, Any]]
+
+
+class Trainer:
+    """Holds model, optimizer, schedule and (optionally) averaged weights; runs steps; saves and restores itself."""
+
+    def __init__(self, cfg: CfgNode, model: nn.Module, process: Process, checkpoints: Checkpoints, writers: Sequence[Writer]) -> None:
+        self.cfg, self.model, self.process, self.checkpoints, self.writers = cfg, model, process, checkpoints, writers
+        self.device = torch.device(cfg.MODEL.DEVICE)
+        self.optimizer = build_optimizer(cfg, model)
+        self.schedule = build_lr_scheduler(cfg, self.optimizer)
+        self.clip = gradient_clipper(cfg)
+        amp = cfg.SOLVER.AMP.ENABLED
+        self.precision = (torch.float16 if self.device.type == "cuda" else torch.bfloat16) if amp else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
+        self.averaged = AveragedWeights(model, cfg.SOLVER.EMA_DECAY) if cfg.SOLVER.EMA_DECAY > 0 else None
+        self.wrapped = process.wrap(model, self.device)
+        self.step = 0
+
+    def parts(self) -> dict[str, Any]:
+        """Everything a continued run needs, by name."""
+        parts: dict[str, Any] = {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "scheduler": self.schedule,
+            "scaler": self.scaler,
+        }
+        return parts if self.averaged is None else {**parts, "averaged": self.averaged}
+
+    def resume(self) -> bool:
+        """Continue from the last checkpoint of the folder, if there is one."""
+        path = self.checkpoints.last()
+        if path is None:
+            return False
+        self.step = self.checkpoints.load(path, self.parts())
+        logger.info("continued from %s at step %d", path, self.step)
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint (main process only)."""
+        if self.process.is_main:
+            path = self.checkpoints.save(self.step, {name: part.state_dict() for name, part in self.parts().items()})
+            logger.info("wrote %s", path)
+
+    def save_weights(self, path: Path) -> None:
+        """Write the weights alone (averaged where there are averages) as safetensors."""
+        tensors = {**self.model.state_dict(), **(self.averaged.values if self.averaged else {})}
+        save_weights(path, tensors, metadata={"config": self.cfg.dump(), "step": str(self.step)})
+        logger.info("wrote %s", path)
+
+    def train(self, batches: Iterator[Batch], evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None) -> None:
+        """Run to SOLVER.MAX_ITER.
+
+        Args:
+            batches: starts at ``self.step``.
+            evaluate: called every TEST.EVAL_PERIOD steps and at the end with the model and the step; its figures are written.
+        """
+        last, period, eval_period = self.cfg.SOLVER.MAX_ITER, self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD
+        self.wrapped.train()
+        while self.step < last:
+            started = time.monotonic()
+            batch = next(batches)
+            data_time = time.monotonic() - started
+            losses = self.run_step(batch)
+            self.step += 1
+            if self.step % 20 == 0 or self.step == last:
+                self._write({**losses, "data_time": data_time, "time": time.monotonic() - started})
+            if self.step % period == 0 or self.step == last:
+                self.save()
+            if evaluate is not None and ((eval_period > 0 and self.step % eval_period == 0) or self.step == last):
+                self._evaluate(evaluate)
+
+    def run_step(self, batch: Batch) -> dict[str, float]:
+        """One step.
+
+        Returns: figures of the step.
+        Raises: NonFiniteError naming the step and the batch's files if outputs or losses are NaN or infinite.
+        """
+        torch.manual_seed(step_seed(self.cfg.SEED, self.step, self.process.rank))
+        rate = self.optimizer.param_groups[0]["lr"]
+        try:
+            with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
+                losses: dict[str, Tensor] = self.wrapped(batch)
+            total = torch.stack(list(losses.values())).sum()
+            if not torch.isfinite(total):
+                bad = [name for name, loss in losses.items() if not torch.isfinite(loss)]
+                raise NonFiniteError(f"not finite: {', '.join(bad)}.")
+        except NonFiniteError as error:
+            raise NonFiniteError(f"step {self.step}: {error} Batch: {', '.join(_file_names(batch))}.") from error
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(total).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = self.clip([p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None])
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        if self.averaged is not None:
+            self.averaged.update(self.model, self.step)
+        figures = {"total_loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}, "lr": rate}
+        return figures if norm is None else {**figures, "grad_norm": float(norm)}
+
+    def _evaluate(self, evaluate: Callable[[nn.Module, int], dict[str, float]]) -> None:
+        with averaged_model(self.model, self.averaged):
+            self.model.eval()
+            figures = evaluate(self.model, self.step)
+        self.wrapped.train()
+        self._write({f"test/{name}": value for name, value in figures.items()})
+
+    def _write(self, figures: dict[str, float]) -> None:
+        if self.process.is_main:
+            for writer in self.writers:
+                writer.write(self.step, figures)
+
+
+class averaged_model:  # noqa: N801  a context manager, read as a function
+    """Put the averaged weights into the model for the duration of a block (no effect without them)."""
+
+    def __init__(self, model: nn.Module, averaged: AveragedWeights | None) -> None:
+        self.model, self.averaged = model, averaged
+        self.own: dict[str, Tensor] = {}
+
+    def __enter__(self) -> nn.Module:
+        if self.averaged is not None:
+            self.own = {k: v.detach().clone() for k, v in self.model.state_dict().items() if k in self.averaged.values}
+            self.model.load_state_dict(self.averaged.values, strict=False)
+        return self.model
+
+    def __exit__(self, *_: object) -> None:
+        if self.averaged is not None:
+            self.model.load_state_dict(self.own, strict=False)
+
+
+def _file_names(batch: Batch) -> list[str]:
+    names = []
+    for record in batch:
+        given = record.get("file_names") or record.get("file_name") or ["(no file name)"]
+        names += [given] if isinstance(given, str) else list(given)
+    return names
