@@ -19,7 +19,7 @@ _WHERE = {
     "load_checkpoint": "dense.checkpoint",
     "VideoPredictor": "dense.inference",
 }
-_MODULES = ("checkpoint", "config", "data", "engine", "evaluation", "inference", "layers", "modeling", "ops", "structures", "video")
+_MODULES = ("checkpoint", "config", "data", "engine", "evaluation", "inference", "layers", "modeling", "ops", "structures", "video", "visualization")
 
 __all__ = [*_WHERE, "__version__"]
 

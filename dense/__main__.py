@@ -25,15 +25,10 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo-world": Command("dense.inference.demo_world:main", "segment and track a video of the procedural world, or yours"),
     "demo-video": Command("dense.inference.demo_video:main", "segment and track a video with any configuration and weights"),
-    "demo-image": Command("dense.inference.demo_image:main", "segment images"),
     "train": Command("dense.engine.command:main", "train any system from its configuration"),
     "evaluate": Command("dense.evaluation.command:main", "score result files against ground truth; no model needed"),
-    "eval-world": Command("dense.inference.eval_world:main", "score the repository's weights on the procedural world"),
+    "eval-world": Command("dense.inference.demo_world:evaluate", "score the repository's weights on the procedural world"),
     "make-world": Command("dense.data.world.command:main", "write the procedural world in the formats of the real data sets"),
-    "check-data": Command("dense.data.check:main", "read a whole data set and say what is wrong and where"),
-    "convert-checkpoint": Command("dense.checkpoint.command:main", "convert official checkpoints to safetensors"),
-    "config": Command("dense.config.__main__:main", "show a resolved configuration, or compare two"),
-    "profile": Command("dense.engine.profile:main", "time and memory of a model, part by part"),
     "build-ops": Command("dense.__main__:build_ops", "compile the operators for the torch that is installed"),
     "doctor": Command("dense.doctor:main", "what is installed, what is missing, how to mend it"),
 }

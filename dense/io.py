@@ -22,9 +22,11 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         path: target file; missing parent folders are made.
         mode: ``"w"`` (UTF-8 text) or ``"wb"``.
 
-    Raises: DataError if the folder cannot be made or written to.
+    Raises: DataError if the folder cannot be made or written to, or ``path`` is a folder.
     """
     target = Path(path)
+    if target.is_dir():
+        raise DataError(f"{target}: is a folder, expected the name of a file to write.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
@@ -79,5 +81,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401  the shape o
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{source}: is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}).") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{source}: is not valid JSON ({error}).") from error
     except RecursionError as error:
         raise DataError(f"{source}: is nested too deeply for an annotation file.") from error

@@ -51,7 +51,7 @@ class Registry(Generic[Entry]):
 
 
 def load_projects() -> list[ModuleType]:
-    """Import every package under ``dense.projects`` (this registers their parts) and return them in the order of their names."""
+    """Import every package under ``dense.projects`` (this registers their parts); returned in the order of their names."""
     package = importlib.import_module("dense.projects")
     names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.ispkg)
     return [importlib.import_module(f"dense.projects.{name}") for name in names]

@@ -1,10 +1,12 @@
 """Fixtures of all tests: shared data, golden files, fixed seeds, one torch thread per worker."""
 
+import importlib.util
 import os
 import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -37,6 +39,15 @@ def golden() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def parity() -> ModuleType:
+    """``tests/golden/fill.py``: the rule for the weights behind the golden arrays, and readers of them."""
+    specification = importlib.util.spec_from_file_location("golden_fill", HERE / "golden" / "fill.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """Checkpoints: reading without running code, loading with a report of every key, writing atomically.
 
 ``loading``     ``load_checkpoint`` and its report (start here)
-``reading``     safetensors, ``.pth`` (weights only), legacy ``.pkl`` (arrays and containers only)
+``reading``     safetensors, ``.pth`` (weights only), legacy ``.pkl``
+``pickled``     the reader behind ``.pkl``: arrays and containers only
 ``writing``     model files (safetensors with a header) and training states
 ``pretrained``  ImageNet weights of backbones
 """

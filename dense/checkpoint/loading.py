@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dense.checkpoint.reading import read_state_dict
+from dense.checkpoint.reading import find_tensors, read_state_dict
 from dense.errors import CheckpointError
 
 __all__ = ["KeyReport", "load_checkpoint"]
 
 logger = logging.getLogger(__name__)
+
+_PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ def _some(names: list[str], count: int = 4) -> str:
     return ", ".join(names[:count]) + more
 
 
+def _without_prefix(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        if not any(k in own for k in tensors) and all(k.startswith(prefix) for k in tensors):
+            tensors = {k.removeprefix(prefix): v for k, v in tensors.items()}
+    return tensors
+
+
 def load_checkpoint(
     model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Tensor], *, strict: bool = False
 ) -> KeyReport:
@@ -56,15 +65,16 @@ def load_checkpoint(
 
     Args:
         model: any module; its values are replaced in place.
-        source: a file (see ``dense.checkpoint.reading``) or a state dict.
+        source: a file (see ``dense.checkpoint.reading``) or a state dict; a prefix that wrappers put before every key
+            (``module.``, ``model.``, ``_orig_mod.``) is taken off where the model's own names fit without it.
         strict: raise if any key is unused, missing or of another shape.
 
     Returns: the report of every key.
     Raises: CheckpointError if the file cannot be read, nothing fits, or ``strict`` is violated; the model is then unchanged.
     """
-    tensors = source if isinstance(source, Mapping) else read_state_dict(source)
     name = "state dict" if isinstance(source, Mapping) else str(source)
     own = model.state_dict()
+    tensors = _without_prefix(find_tensors(source, name) if isinstance(source, Mapping) else read_state_dict(source), own)
     report = KeyReport(
         loaded=[k for k in tensors if k in own and own[k].shape == tensors[k].shape],
         unused=[k for k in tensors if k not in own],

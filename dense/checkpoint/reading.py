@@ -1,47 +1,56 @@
 """Reading checkpoints of strangers: no code inside them is ever run."""
 
-import io
 import os
 import pickle
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dense.checkpoint.pickled import read_arrays
 from dense.errors import CheckpointError
 
-__all__ = ["read_checkpoint", "read_state_dict"]
+__all__ = ["find_tensors", "read_checkpoint", "read_metadata", "read_state_dict"]
 
-_ARRAY_PARTS = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy", "ndarray"): np.ndarray,
-}
+_WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Tensors of a checkpoint by name.
 
     Args:
-        path: ``.safetensors``, ``.pth`` / ``.pt`` (a state dict, or one under ``model``, ``state_dict``, ``ema``) or Detectron2's ``.pkl``.
+        path: ``.safetensors``, ``.pth`` / ``.pt`` or Detectron2's ``.pkl``; see ``find_tensors``.
 
-    Returns: name → CPU tensor; a ``module.`` prefix of data-parallel training is taken off.
+    Returns: name → CPU tensor.
     Raises: CheckpointError for anything else.
     """
-    content = read_checkpoint(path)
-    for key in ("model", "state_dict", "model_state_dict"):
+    return find_tensors(read_checkpoint(path), str(path))
+
+
+def find_tensors(content: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
+    """Tensors (and numeric NumPy arrays) of a state dict, or of one under ``model``, ``state_dict`` or ``model_state_dict``.
+
+    Args:
+        content: of a checkpoint; a ``module.`` prefix of data-parallel training is taken off.
+        where: prefix of error messages.
+
+    Returns: name → tensor.
+    Raises: CheckpointError if there is none.
+    """
+    for key in _WRAPPERS:
         if isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    tensors = {str(k): _tensor(v) for k, v in content.items() if isinstance(v, Tensor | np.ndarray)}
+    tensors = {str(k): _tensor(v) for k, v in content.items() if _is_numeric(v)}
     if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors (keys: {', '.join(map(str, list(content)[:6]))}). Expected a state dict.")
+        raise CheckpointError(
+            f"{where}: holds no tensors (keys: {', '.join(map(str, list(content)[:6]))}). Expected a state dict."
+        )
     if all(k.startswith("module.") for k in tensors):
         tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
     return tensors
@@ -61,6 +70,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         raise CheckpointError(f"{source}: is a folder, expected a checkpoint file.")
     if size == 0:
         raise CheckpointError(f"{source}: is empty (0 bytes). Expected a checkpoint file.")
+    _refuse_other_files(source)
     if source.suffix == ".safetensors":
         content: Any = _read_safetensors(source)
     elif source.suffix == ".pkl":
@@ -72,11 +82,23 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     return content
 
 
+def _refuse_other_files(path: Path) -> None:
+    """What often lies under a checkpoint's name after a failed download."""
+    with path.open("rb") as stream:
+        head = stream.read(256).lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise CheckpointError(f"{path}: is a web page, not a checkpoint. Download the file itself (you may have to sign in).")
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"{path}: is a Git LFS pointer, not the checkpoint. Fetch the file with `git lfs pull`.")
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: is no readable safetensors file ({str(error).splitlines()[0]}). Download it again.") from error
+        raise CheckpointError(
+            f"{path}: is no readable safetensors file ({str(error).splitlines()[0]}). Download it again."
+        ) from error
 
 
 def _read_torch(path: Path) -> Any:  # noqa: ANN401  a checkpoint can hold anything
@@ -96,50 +118,26 @@ def _first_reason(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__)[:200]
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickler that knows NumPy arrays and containers and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
-        if name == "_reconstruct" and module in {"numpy.core.multiarray", "numpy._core.multiarray"}:
-            return _reconstruct
-        if name == "scalar" and module in {"numpy.core.multiarray", "numpy._core.multiarray"}:
-            return _scalar
-        if (module, name) == ("_codecs", "encode"):
-            return _latin1
-        entry = _ARRAY_PARTS.get((module, name))
-        if entry is None:
-            raise pickle.UnpicklingError(f"{module}.{name} is neither an array nor a container")
-        return entry
-
-    def persistent_load(self, pid: object) -> object:
-        raise pickle.UnpicklingError(f"persistent id {pid!r} is not supported")
-
-
-def _reconstruct(subtype: type, shape: tuple[int, ...], dtype: bytes) -> np.ndarray:
-    if subtype is not np.ndarray:
-        raise pickle.UnpicklingError("only plain NumPy arrays are read")
-    return np.ndarray.__new__(np.ndarray, shape, dtype)
-
-
-def _scalar(dtype: np.dtype, data: bytes) -> object:
-    if dtype.hasobject:
-        raise pickle.UnpicklingError("object scalars are refused")
-    return np.frombuffer(data, dtype)[0]
-
-
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding!r} is not supported")
-    return text.encode("latin1")
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Text entries in the header of a safetensors file. Raises: CheckpointError if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: is no readable safetensors file ({_first_reason(error)}).") from error
 
 
 def _read_pickle(path: Path) -> Any:  # noqa: ANN401
     try:
-        return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except Exception as error:  # noqa: BLE001  hostile bytes can raise anything
+        return read_arrays(path)
+    except Exception as error:
         raise CheckpointError(
-            f"{path}: is no pickled dictionary of NumPy arrays; anything that would run code is refused. ({_first_reason(error)})"
+            f"{path}: is no pickle of NumPy arrays and containers; anything that would run code is refused. ({_first_reason(error)})"
         ) from error
+
+
+def _is_numeric(value: object) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biufc")
 
 
 def _tensor(value: Tensor | np.ndarray) -> Tensor:

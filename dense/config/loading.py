@@ -75,6 +75,8 @@ def _convert(value: object, old: object, where: str) -> Any:  # noqa: ANN401  ke
         value = _literal(value)
     if isinstance(value, dict):
         raise ConfigError(f"{where} holds keys, expected a {type(old).__name__}.")
+    if value is None and isinstance(old, bool | int | float):
+        raise _wrong_type(value, old, where)
     if old is None or value is None or type(value) is type(old):
         return value
     if isinstance(old, bool) or isinstance(value, bool):
@@ -93,7 +95,7 @@ def _convert(value: object, old: object, where: str) -> Any:  # noqa: ANN401  ke
 def _literal(text: str) -> Any:  # noqa: ANN401
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last two: nested a thousand times
         return text
 
 
@@ -103,7 +105,9 @@ def _wrong_type(value: object, old: object, where: str) -> ConfigError:
 
 def _override(cfg: CfgNode, overrides: Sequence[Any]) -> None:
     if len(overrides) % 2:
-        raise ConfigError(f"KEY VALUE pairs: {len(overrides)} words, expected an even number; the last one is {overrides[-1]!r}.")
+        raise ConfigError(
+            f"KEY VALUE pairs: {len(overrides)} words, expected an even number; the last one is {overrides[-1]!r}."
+        )
     for key, value in zip(overrides[::2], overrides[1::2], strict=True):
         nested: Any = value
         for part in reversed(str(key).split(".")):

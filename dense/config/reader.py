@@ -56,7 +56,10 @@ def _parse(path: Path, chain: list[Path]) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}:{where} is not valid YAML ({getattr(error, 'problem', error)}).") from error
+        reason = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise ConfigError(f"{path}:{where} is not valid YAML ({reason}).") from error
+    except ValueError as error:  # a date or number that looks right and is none
+        raise ConfigError(f"{path}: is not valid YAML ({str(error).splitlines()[0]}).") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: is nested too deeply for a configuration file.") from error
     if values is None:

@@ -2,10 +2,13 @@
 
 import json
 import logging
+import os
 import time
 from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
+
+from dense.io import to_plain
 
 __all__ = ["ConsoleWriter", "JSONWriter", "TensorBoardWriter", "Writer"]
 
@@ -32,9 +35,12 @@ class ConsoleWriter:
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Log one line; auxiliary losses are left to the files."""
         self._times.append((step, time.monotonic()))
-        shown = {k: v for k, v in figures.items() if not k.rsplit("_", 1)[-1].isdigit() and k not in {"lr", "time", "data_time"}}
+        shown = {
+            k: v for k, v in figures.items() if not k.rsplit("_", 1)[-1].isdigit() and k not in {"lr", "time", "data_time"}
+        }
         losses = "  ".join(f"{k} {v:.4g}" for k, v in shown.items())
-        logger.info("step %d/%d  %s  lr %.3g  %.3f s/step  %s", step, self.last_step, losses, figures.get("lr", 0.0), *self._pace(step, figures))
+        rate, pace = figures.get("lr", 0.0), self._pace(step, figures)
+        logger.info("step %d/%d  %s  lr %.3g  %.3f s/step  %s", step, self.last_step, losses, rate, *pace)
 
     def _pace(self, step: int, figures: dict[str, float]) -> tuple[float, str]:
         (first, started), (last, now) = self._times[0], self._times[-1]
@@ -49,16 +55,27 @@ class JSONWriter:
     """Appends one JSON object per line to ``metrics.json`` (the name Detectron2's tools read)."""
 
     def __init__(self, path: str | Path) -> None:
-        self._file = Path(path).open("a", encoding="utf-8")
+        _cut_half_line(Path(path))
+        self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115  open as long as the run
 
     def write(self, step: int, figures: dict[str, Any]) -> None:
-        """Append one line and flush it."""
-        self._file.write(json.dumps({"iteration": step, **figures}) + "\n")
+        """Append one line and flush it; a figure that is not finite becomes ``null``."""
+        line = to_plain({"iteration": step, **figures})
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _cut_half_line(path: Path) -> None:
+    """Take off what a killed run left of its last line."""
+    if path.is_file():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
 
 
 class TensorBoardWriter:

@@ -1,6 +1,8 @@
 """Checkpoints of a run: written whole or not at all, found again after a crash, continued to the same numbers."""
 
+import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from dense.errors import CheckpointError
 from dense.io import atomic_write
 
 __all__ = ["AveragedWeights", "Checkpoints", "step_seed"]
+
+logger = logging.getLogger(__name__)
 
 _POINTER = "last_checkpoint"
 _NAME = re.compile(r"model_(\d{7})\.pth$")
@@ -39,29 +43,61 @@ class Checkpoints:
 
     def last(self) -> Path | None:
         """The file to continue from: the pointer's, else the newest; ``None`` if there is none."""
+        return next(iter(self.newest_first()), None)
+
+    def newest_first(self) -> list[Path]:
+        """All files of the run, the pointer's first, then from the newest to the oldest."""
+        files = sorted((p for p in self.folder.glob("model_*.pth") if _NAME.search(p.name)), reverse=True)
         pointer = self.folder / _POINTER
-        name = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
-        if name and (self.folder / name).is_file():
-            return self.folder / name
-        files = sorted(p for p in self.folder.glob("model_*.pth") if _NAME.search(p.name))
-        return files[-1] if files else None
+        if not pointer.is_file():
+            return files
+        name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+        named = [p for p in files if p.name == name]
+        if files and not named:
+            logger.warning("%s: names no checkpoint (%r); taking the newest, %s", pointer, name[:80], files[0].name)
+        return named + [p for p in files if p.name != name]
+
+    def load_last(self, parts: dict[str, Any]) -> tuple[Path, int] | None:
+        """Restore every part from the last file that can be read; a damaged one is passed over with a warning.
+
+        Returns: the file and the step to continue at; ``None`` if the folder holds no checkpoint.
+        Raises: CheckpointError if no file can be read, or the first that can does not fit the run.
+        """
+        files = self.newest_first()
+        for path in files:
+            try:
+                state = read_checkpoint(path)
+            except CheckpointError as error:
+                logger.warning("%s; trying the one before", error)
+                continue
+            return path, _restore(path, state, parts)
+        if files:
+            raise CheckpointError(
+                f"{self.folder}: none of its {len(files)} checkpoints can be read. Start again in another OUTPUT_DIR."
+            )
+        return None
 
     def load(self, path: Path, parts: dict[str, Any]) -> int:
         """Restore every part (anything with ``load_state_dict``) and return the step to continue at.
 
         Raises: CheckpointError if the file is no training state or does not fit the run.
         """
-        state = read_checkpoint(path)
-        missing = [name for name in ("step", *parts) if name not in state]
-        if missing:
-            raise CheckpointError(f"{path}: is no training state, {', '.join(missing)} missing. To start from its weights, set MODEL.WEIGHTS.")
-        for name, part in parts.items():
-            try:
-                part.load_state_dict(state[name])
-            except (RuntimeError, ValueError, KeyError) as error:
-                reason = str(error).splitlines()[0]
-                raise CheckpointError(f"{path}: its {name} does not fit this configuration ({reason}).") from error
-        return int(state["step"])
+        return _restore(path, read_checkpoint(path), parts)
+
+
+def _restore(path: Path, state: Mapping[str, Any], parts: dict[str, Any]) -> int:
+    missing = [name for name in ("step", *parts) if name not in state]
+    if missing:
+        raise CheckpointError(
+            f"{path}: is no training state, {', '.join(missing)} missing. To start from its weights, set MODEL.WEIGHTS."
+        )
+    for name, part in parts.items():
+        try:
+            part.load_state_dict(state[name])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"{path}: its {name} does not fit this configuration ({reason}).") from error
+    return int(state["step"])
 
 
 class AveragedWeights:

@@ -28,7 +28,9 @@ Batch = list[dict[str, Any]]
 class Trainer:
     """Holds model, optimizer, schedule and (optionally) averaged weights; runs steps; saves and restores itself."""
 
-    def __init__(self, cfg: CfgNode, model: nn.Module, process: Process, checkpoints: Checkpoints, writers: Sequence[Writer]) -> None:
+    def __init__(
+        self, cfg: CfgNode, model: nn.Module, process: Process, checkpoints: Checkpoints, writers: Sequence[Writer]
+    ) -> None:
         self.cfg, self.model, self.process, self.checkpoints, self.writers = cfg, model, process, checkpoints, writers
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.optimizer = build_optimizer(cfg, model)
@@ -52,11 +54,11 @@ class Trainer:
         return parts if self.averaged is None else {**parts, "averaged": self.averaged}
 
     def resume(self) -> bool:
-        """Continue from the last checkpoint of the folder, if there is one."""
-        path = self.checkpoints.last()
-        if path is None:
+        """Continue from the last checkpoint of the folder that can be read; False if there is none."""
+        restored = self.checkpoints.load_last(self.parts())
+        if restored is None:
             return False
-        self.step = self.checkpoints.load(path, self.parts())
+        path, self.step = restored
         logger.info("continued from %s at step %d", path, self.step)
         return True
 
@@ -98,7 +100,8 @@ class Trainer:
         """One step.
 
         Returns: figures of the step.
-        Raises: NonFiniteError naming the step and the batch's files if outputs or losses are NaN or infinite.
+        Raises: NonFiniteError naming the step and the batch's files if outputs, losses or gradients are NaN or infinite; the
+            weights are then those before the step.
         """
         torch.manual_seed(step_seed(self.cfg.SEED, self.step, self.process.rank))
         rate = self.optimizer.param_groups[0]["lr"]
@@ -110,11 +113,13 @@ class Trainer:
                 bad = [name for name, loss in losses.items() if not torch.isfinite(loss)]
                 raise NonFiniteError(f"not finite: {', '.join(bad)}.")
         except NonFiniteError as error:
-            raise NonFiniteError(f"step {self.step}: {error} Batch: {', '.join(_file_names(batch))}.") from error
+            raise self._not_finite(str(error), batch) from error
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
         self.scaler.unscale_(self.optimizer)
         norm = self.clip([p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None])
+        if norm is not None and not self.scaler.is_enabled() and not torch.isfinite(norm):  # a scaler skips the step itself
+            raise self._not_finite("the gradients are not finite.", batch)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.schedule.step()
@@ -122,6 +127,9 @@ class Trainer:
             self.averaged.update(self.model, self.step)
         figures = {"total_loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}, "lr": rate}
         return figures if norm is None else {**figures, "grad_norm": float(norm)}
+
+    def _not_finite(self, reason: str, batch: Batch) -> NonFiniteError:
+        return NonFiniteError(f"step {self.step}: {reason} Batch: {', '.join(_file_names(batch))}.")
 
     def _evaluate(self, evaluate: Callable[[nn.Module, int], dict[str, float]]) -> None:
         with averaged_model(self.model, self.averaged):
@@ -136,7 +144,7 @@ class Trainer:
                 writer.write(self.step, figures)
 
 
-class averaged_model:  # noqa: N801  a context manager, read as a function
+class averaged_model:
     """Put the averaged weights into the model for the duration of a block (no effect without them)."""
 
     def __init__(self, model: nn.Module, averaged: AveragedWeights | None) -> None:

@@ -11,4 +11,11 @@ from dense.layers.deformable import DeformableAttention
 from dense.layers.mlp import MLP
 from dense.layers.position import sine_position_encoding
 
-__all__ = ["MLP", "CrossAttentionLayer", "DeformableAttention", "FeedForwardLayer", "SelfAttentionLayer", "sine_position_encoding"]
+__all__ = [
+    "MLP",
+    "CrossAttentionLayer",
+    "DeformableAttention",
+    "FeedForwardLayer",
+    "SelfAttentionLayer",
+    "sine_position_encoding",
+]

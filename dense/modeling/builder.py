@@ -26,7 +26,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
         cfg: from ``load_config``.
 
     Returns: the module on ``cfg.MODEL.DEVICE`` in training mode; ``cfg.MODEL.WEIGHTS`` is loaded when set.
-    Raises: ConfigError for an unknown architecture, part or device; CheckpointError if the weights cannot be read or nothing fits.
+    Raises: ConfigError for an unknown architecture, part or device; CheckpointError if the weights cannot be read or nothing
+        fits.
     """
     load_projects()
     name = cfg.MODEL.META_ARCHITECTURE

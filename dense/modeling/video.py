@@ -20,11 +20,13 @@ class QueryWindow:
     """Predictions for a few consecutive frames; query ``q`` is the same object in all of them and in earlier windows.
 
     Attributes:
+        logits: class logits of the video up to and including each frame, ``(T, Q, K+1)``.
         masks: mask logits ``(Q, T, h, w)`` at stride 4 of the padded input.
         padded: (height, width) of the network's input, pixels.
         unpadded: (height, width) of the frames inside it, pixels.
     """
 
+    logits: Tensor
     masks: Tensor
     padded: tuple[int, int]
     unpadded: tuple[int, int]
@@ -41,9 +43,6 @@ class StreamingModel(Protocol):
 
     def step(self, frames: Sequence[Tensor], state: Any) -> tuple[QueryWindow, Any]:  # noqa: ANN401
         """Next frames, each ``(3, h, w)`` in 0 to 255 → predictions and the state after them."""
-
-    def video_logits(self, state: Any) -> Tensor:  # noqa: ANN401
-        """Class logits ``(Q, K+1)`` of the video so far."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class RLE(TypedDict):
 
 
 def encode(mask: NDArray[Any]) -> RLE:
-    """Compress one mask ``(H, W)`` (bool or 0/1 numbers)."""
+    """Compress one mask ``(H, W)``; anything but zero is inside."""
     return encode_stack(np.asarray(mask)[None])[0]
 
 
@@ -31,7 +31,7 @@ def encode_stack(masks: NDArray[Any]) -> list[RLE]:
         raise DataError(f"masks: shape {tuple(masks.shape)}, expected (N, H, W).")
     if len(masks) == 0:
         return []
-    columns = np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8))
+    columns = np.asfortranarray((masks != 0).transpose(1, 2, 0).astype(np.uint8))  # a value other than 0 and 1 would break runs
     return [_to_text(rle) for rle in coco_mask.encode(columns)]
 
 

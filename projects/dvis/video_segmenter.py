@@ -105,7 +105,7 @@ class VideoSegmenter(nn.Module):
             window, state = self.step(frames[first : first + size], state)
             masks.append(window.masks.float().cpu())
         output = record.get("height", window.unpadded[0]), record.get("width", window.unpadded[1])
-        objects = select_objects(self.video_logits(state), torch.cat(masks, dim=1), self.max_objects, window, output)
+        objects = select_objects(window.logits[-1], torch.cat(masks, dim=1), self.max_objects, window, output)
         return {
             "image_size": output,
             "pred_scores": objects.scores.tolist(),
@@ -130,7 +130,7 @@ class VideoSegmenter(nn.Module):
         stack = self.preprocessor(frames)
         output = self.sem_seg_head(self.backbone(stack.tensor))
         final, reference, total = output.final, state.reference, state.logit_sum
-        masks = []
+        masks, means = [], []
         for t in range(len(frames)):
             embedding, logits = output.embeddings[t], final.logits[t].float()
             order = torch.arange(len(embedding), device=embedding.device)
@@ -138,12 +138,7 @@ class VideoSegmenter(nn.Module):
                 order = match_embeddings(embedding, reference)
             reference = embedding[order]
             total = logits[order] if total is None else total + logits[order]
+            means.append(total / (state.frames + t + 1))
             masks.append(final.masks[t, order, 0])
-        window = QueryWindow(torch.stack(masks, dim=1), stack.padded, stack.sizes[0])
+        window = QueryWindow(torch.stack(means), torch.stack(masks, dim=1), stack.padded, stack.sizes[0])
         return window, SegmenterState(reference, total, state.frames + len(frames))
-
-    def video_logits(self, state: SegmenterState) -> Tensor:
-        """Mean over the frames seen so far, ``(Q, K+1)``."""
-        if state.logit_sum is None:
-            raise ValueError("video_logits: no frame has been seen yet.")
-        return state.logit_sum / state.frames

@@ -22,15 +22,18 @@ class TimmBackbone(Backbone):
     """Feature maps at strides 4, 8, 16, 32 under the names res2 … res5."""
 
     @configurable
-    def __init__(self, *, name: str, out_features: Sequence[str], weights: str = "", freeze_norm: bool = True, freeze_at: int = 0) -> None:
+    def __init__(
+        self, *, name: str, out_features: Sequence[str], weights: str = "", freeze_norm: bool = True, freeze_at: int = 0
+    ) -> None:
         super().__init__()
         import timm  # 4 seconds; only who uses it pays
 
         if not timm.is_model(name):
             raise ConfigError(f"MODEL.TIMM.NAME: timm has no model {name!r}.{_similar(name)}")
         self.body = timm.create_model(name, features_only=True, pretrained=False)
-        strides: list[int] = self.body.feature_info.reduction()
-        channels: list[int] = self.body.feature_info.channels()
+        info: Any = self.body.feature_info
+        strides: list[int] = info.reduction()
+        channels: list[int] = info.channels()
         missing = [f for f in out_features if _STRIDES.get(f) not in strides]
         if missing:
             raise ConfigError(f"MODEL.TIMM: {name!r} has strides {strides}, nothing for {missing}.")
@@ -58,14 +61,15 @@ class TimmBackbone(Backbone):
         }
 
     def _freeze(self, stages: int) -> None:
-        """Freeze all layers up to the end of a stage: 1 = before res2, 2 = through res2, 3 = through res3, … (Detectron2's count).
+        """Freeze all layers up to the end of a stage (Detectron2's count): 1 = before res2, 2 = through res2, 3 = through res3, …
 
         Layers are taken in the order of registration, which in timm is the order of the forward pass.
         """
         if stages <= 0:
             return
-        strides: list[int] = self.body.feature_info.reduction()
-        modules: list[str] = [name.replace(".", "_") for name in self.body.feature_info.module_name()]
+        info: Any = self.body.feature_info
+        strides: list[int] = info.reduction()
+        modules: list[str] = [name.replace(".", "_") for name in info.module_name()]
         index = strides.index(2 ** min(stages, 5)) if 2 ** min(stages, 5) in strides else 0
         names = [name for name, _ in self.body.named_parameters()]
         last = max((i for i, name in enumerate(names) if name.replace(".", "_").startswith(f"{modules[index]}_")), default=-1)
@@ -89,7 +93,8 @@ class TimmBackbone(Backbone):
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of each output."""
         return {
-            f: ShapeSpec(channels=self._out_feature_channels[f], stride=self._out_feature_strides[f]) for f in self._out_features
+            f: ShapeSpec(channels=self._out_feature_channels[f], stride=self._out_feature_strides[f])
+            for f in self._out_features
         }
 
 
@@ -99,5 +104,3 @@ def _similar(name: str) -> str:
     from dense.registry import nearest
 
     return nearest(name, timm.list_models())
-
-

@@ -27,7 +27,7 @@ class SegmenterHead(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
-        """Read MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME and MODEL.MASK_FORMER.{TRANSFORMER_DECODER_NAME, TRANSFORMER_IN_FEATURE}."""
+        """Read MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME, MODEL.MASK_FORMER.TRANSFORMER_{DECODER_NAME, IN_FEATURE}."""
         feature = cfg.MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE
         if feature != "multi_scale_pixel_decoder":
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Binary cross entropy and dice on sampled points, as losses of pairs and as costs of all pairs (MaskFormer, §3; Mask2Former, §4.1)."""
+"""Binary cross entropy and dice on points, as losses of pairs and as costs of all pairs (MaskFormer, §3; Mask2Former, §4.1)."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,5 +38,3 @@ def overlap_cost(logits: Tensor, targets: Tensor) -> Tensor:
     probability = logits.sigmoid()
     numerator = 2 * (probability @ targets.mT) + 1
     return 1 - numerator / (probability.sum(-1)[:, None] + targets.sum(-1)[None] + 1)
-
-

@@ -1,4 +1,4 @@
-"""Set criterion: classification of all queries, masks of the matched ones, on every supervised prediction (Mask2Former, §4.1)."""
+"""Set criterion: classes of all queries, masks of the matched ones, on every supervised prediction (Mask2Former, §4.1)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,7 +72,7 @@ class SetCriterion(nn.Module):
             predictions: the final one last; the earlier ones are the auxiliary ones, in order.
             targets: one per record of the batch.
 
-        Returns: ``loss_ce``, ``loss_mask``, ``loss_dice`` of the final prediction, and with the suffix ``_i`` of auxiliary ``i``.
+        Returns: ``loss_ce``, ``loss_mask``, ``loss_dice`` of the final prediction, with suffix ``_i`` of auxiliary ``i``.
         """
         num_masks = self._count(targets, predictions[-1].logits.device)
         losses = self._losses(predictions[-1], targets, num_masks)

@@ -1,5 +1,6 @@
 """Masked transformer decoder: each query attends only where its previous mask is (Mask2Former, §3.2.1)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import fvcore.nn.weight_init as weight_init
@@ -13,7 +14,26 @@ from dense.layers import MLP, CrossAttentionLayer, FeedForwardLayer, SelfAttenti
 from dense.modeling.predictions import DecoderOutput, MaskPrediction
 from dense.modeling.registries import MASK_DECODERS
 
-__all__ = ["MaskedDecoder"]
+__all__ = ["LayerSettings", "MaskedDecoder"]
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What all layers of a decoder share.
+
+    Attributes:
+        count: number of layers.
+        heads: attention heads.
+        hidden: width of the feed-forward blocks.
+        dropout: probability.
+        pre_norm: normalise before each block instead of after it.
+    """
+
+    count: int
+    heads: int
+    hidden: int
+    dropout: float = 0.0
+    pre_norm: bool = False
 
 
 @MASK_DECODERS.register
@@ -28,21 +48,18 @@ class MaskedDecoder(nn.Module):
         num_classes: int,
         width: int,
         queries: int,
-        heads: int,
-        hidden: int,
-        layers: int,
         mask_width: int,
-        pre_norm: bool = False,
-        enforce_input_projection: bool = False,
+        layers: LayerSettings,
         levels: int = 3,
-        dropout: float = 0.0,
+        enforce_input_projection: bool = False,
     ) -> None:
         super().__init__()
-        options = {"dropout": dropout, "pre_norm": pre_norm}
+        options: dict[str, Any] = {"dropout": layers.dropout, "pre_norm": layers.pre_norm}
+        heads, blocks = layers.heads, range(layers.count)
         self.levels, self.width = levels, width
-        self.transformer_cross_attention_layers = nn.ModuleList(CrossAttentionLayer(width, heads, **options) for _ in range(layers))
-        self.transformer_self_attention_layers = nn.ModuleList(SelfAttentionLayer(width, heads, **options) for _ in range(layers))
-        self.transformer_ffn_layers = nn.ModuleList(FeedForwardLayer(width, hidden, **options) for _ in range(layers))
+        self.transformer_cross_attention_layers = nn.ModuleList(CrossAttentionLayer(width, heads, **options) for _ in blocks)
+        self.transformer_self_attention_layers = nn.ModuleList(SelfAttentionLayer(width, heads, **options) for _ in blocks)
+        self.transformer_ffn_layers = nn.ModuleList(FeedForwardLayer(width, layers.hidden, **options) for _ in blocks)
         self.decoder_norm = nn.LayerNorm(width)
         self.query_feat = nn.Embedding(queries, width)
         self.query_embed = nn.Embedding(queries, width)
@@ -61,13 +78,15 @@ class MaskedDecoder(nn.Module):
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
             "width": keys.HIDDEN_DIM,
             "queries": keys.NUM_OBJECT_QUERIES,
-            "heads": keys.NHEADS,
-            "hidden": keys.DIM_FEEDFORWARD,
-            "layers": keys.DEC_LAYERS - 1,  # the key counts the prediction of the raw queries too
             "mask_width": cfg.MODEL.SEM_SEG_HEAD.MASK_DIM,
-            "pre_norm": keys.PRE_NORM,
-            "enforce_input_projection": keys.ENFORCE_INPUT_PROJ,
+            "layers": LayerSettings(
+                count=keys.DEC_LAYERS - 1,  # the key counts the prediction of the raw queries too
+                heads=keys.NHEADS,
+                hidden=keys.DIM_FEEDFORWARD,
+                pre_norm=keys.PRE_NORM,
+            ),
             "levels": len(cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES),
+            "enforce_input_projection": keys.ENFORCE_INPUT_PROJ,
         }
 
     def forward(self, levels: list[Tensor], mask_features: Tensor) -> DecoderOutput:

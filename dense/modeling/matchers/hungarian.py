@@ -87,8 +87,4 @@ class HungarianMatcher:
         x = x.view(len(masks), -1)  # (Q, T·P)
         t = t.view(len(target.masks), x.shape[1])
         with torch.autocast(masks.device.type, enabled=False):
-            return (
-                self.mask_weight * mask_cost(x, t)
-                + self.class_weight * class_cost
-                + self.dice_weight * overlap_cost(x, t)
-            )
+            return self.mask_weight * mask_cost(x, t) + self.class_weight * class_cost + self.dice_weight * overlap_cost(x, t)

@@ -5,20 +5,34 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
-from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
+from detectron2.modeling import (
+    BACKBONE_REGISTRY,
+    META_ARCH_REGISTRY,
+    SEM_SEG_HEADS_REGISTRY,
+    build_backbone,
+    build_sem_seg_head,
+)
+from fvcore.common.registry import Registry
 from torch import Tensor, nn
 
+from dense.errors import ConfigError
 from dense.modeling.losses import SetCriterion
 from dense.modeling.postprocess import instance_result, panoptic_result, resize_masks, semantic_result
 from dense.modeling.predictions import MaskTargets
 from dense.modeling.preprocess import ImageStack, Preprocessor
 from dense.modeling.registries import CRITERIA
+from dense.registry import nearest
 
 __all__ = ["ImageSegmenter", "segmenter_parts"]
 
 
 def segmenter_parts(cfg: CfgNode) -> dict[str, Any]:
-    """The parts every segmenter has: backbone, head, criterion, preprocessor."""
+    """The parts every segmenter has: backbone, head, criterion, preprocessor.
+
+    Raises: ConfigError for an unknown part, with the nearest known name.
+    """
+    _check_name("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY)
+    _check_name("MODEL.SEM_SEG_HEAD.NAME", cfg.MODEL.SEM_SEG_HEAD.NAME, SEM_SEG_HEADS_REGISTRY)
     backbone = build_backbone(cfg)
     divisibility = cfg.MODEL.MASK_FORMER.SIZE_DIVISIBILITY
     return {
@@ -29,6 +43,11 @@ def segmenter_parts(cfg: CfgNode) -> dict[str, Any]:
             cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, backbone.size_divisibility if divisibility < 0 else divisibility
         ),
     }
+
+
+def _check_name(key: str, name: str, registry: Registry) -> None:
+    if name not in registry:
+        raise ConfigError(f"{key}: unknown {name!r}.{nearest(name, [known for known, _ in registry])}")
 
 
 @META_ARCH_REGISTRY.register()
@@ -48,6 +67,7 @@ class ImageSegmenter(nn.Module):
         max_instances: int,
         object_threshold: float,
         overlap_threshold: float,
+        resize_class_scores: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -56,12 +76,14 @@ class ImageSegmenter(nn.Module):
         self.preprocessor = preprocessor
         self.tasks, self.things, self.max_instances = tasks, things, max_instances
         self.object_threshold, self.overlap_threshold = object_threshold, overlap_threshold
+        self.resize_class_scores = resize_class_scores
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Read MODEL.MASK_FORMER.TEST.*, TEST.DETECTIONS_PER_IMAGE and the thing categories of DATASETS.TRAIN[0]."""
         test = cfg.MODEL.MASK_FORMER.TEST
         on = {"semantic": test.SEMANTIC_ON, "instance": test.INSTANCE_ON, "panoptic": test.PANOPTIC_ON}
+        scores_last = tuple(on.values()) == (True, False, False) and not test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE
         metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
         mapping = getattr(metadata, "thing_dataset_id_to_contiguous_id", None)
         return {
@@ -71,6 +93,7 @@ class ImageSegmenter(nn.Module):
             "max_instances": cfg.TEST.DETECTIONS_PER_IMAGE,
             "object_threshold": test.OBJECT_MASK_THRESHOLD,
             "overlap_threshold": test.OVERLAP_THRESHOLD,
+            "resize_class_scores": scores_last,
         }
 
     @property
@@ -109,6 +132,9 @@ class ImageSegmenter(nn.Module):
         self, logits: Tensor, masks: Tensor, padded: tuple[int, int], unpadded: tuple[int, int], record: dict[str, Any]
     ) -> dict[str, Any]:
         size = record.get("height", unpadded[0]), record.get("width", unpadded[1])
+        if self.resize_class_scores:  # class scores at the padded size, then crop and resize: the order of semantic-only models
+            scores = semantic_result(logits, resize_masks(masks, padded, padded, padded))
+            return {"sem_seg": resize_masks(scores, padded, unpadded, size)}
         masks = resize_masks(masks, padded, unpadded, size)
         result: dict[str, Any] = {}
         if "semantic" in self.tasks:

@@ -1,0 +1,180 @@
+"""The ``demo-video`` command: a video in; an annotated video, pictures and masks out; frame by frame, in constant memory."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from dense.errors import ConfigError, DenseError
+from dense.inference.progress import frame_progress
+from dense.inference.stream_files import JSONLinesWriter, write_tracks
+from dense.video import DamagedVideoError, FrameFolderWriter, FrameSource, VideoWriter, check_output_path, open_frames
+
+__all__ = ["DEFAULT_MODEL", "Outputs", "build_parser", "main", "run"]
+
+DEFAULT_MODEL = "world_minvis_lite0"
+
+_EXAMPLES = """examples:
+  demo_video.py --input clip.mp4 --output out/
+  demo_video.py --input frames/ --rate 25 --output out.mp4
+  demo_video.py --input 'frames/*.jpg' --output out/ --save-frames
+  demo_video.py --input webcam:0 --output out/ --max-frames 300
+  demo_video.py --input clip.mp4 --output out/ --config-file configs/dvis/ytvis19/minvis_r50.yaml MODEL.WEIGHTS minvis.pth
+"""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go; ``None`` = not wanted.
+
+    Attributes:
+        video: annotated video file.
+        frames: folder of annotated PNG pictures.
+        lines: JSON Lines file, a header and one line per frame, complete up to the last line at any moment.
+        tracks: JSON file in the YouTube-VIS results form, written at the end.
+    """
+
+    video: Path | None
+    frames: Path | None
+    lines: Path | None
+    tracks: Path | None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    parser = argparse.ArgumentParser(
+        prog="demo_video.py",
+        description="Segment and track the objects of a video.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--input", required=True, metavar="VIDEO", help="video file, folder of frames, 'pattern/*.jpg', or webcam:N")
+    parser.add_argument("--output", required=True, metavar="PATH", help="folder for all results, or the video file to write")
+    parser.add_argument("--config-file", metavar="FILE", help="YAML file (weights: MODEL.WEIGHTS FILE)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="without --config-file: zoo name or .safetensors file")
+    parser.add_argument("--min-score", "--confidence-threshold", type=float, default=0.3, metavar="S", help="default %(default)s")
+    parser.add_argument("--save-frames", action="store_true", help="also write every annotated frame as PNG")
+    parser.add_argument("--no-video", action="store_true", help="write no video")
+    parser.add_argument("--rate", type=Fraction, default=Fraction(10), metavar="FPS", help="of a folder of frames (default 10)")
+    parser.add_argument("--stream", type=int, default=None, metavar="N", help="video stream of the file (default: the best)")
+    parser.add_argument("--max-frames", type=int, default=None, metavar="N", help="stop after so many frames")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="configuration values")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns: 0 done, 1 wrong input (one line on stderr; frames already written stay). Wrong usage exits with 2.
+    """
+    arguments = build_parser().parse_args(argv)
+    try:
+        written = run(arguments)
+    except DenseError as error:
+        if arguments.debug:
+            raise
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; frames written so far are kept\n")
+        return 130
+    sys.stdout.write("".join(f"{path}\n" for path in written))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> list[Path]:
+    """Check everything that can be checked before the model runs, then go through the video.
+
+    Returns: the files and folders written.
+    """
+    outputs = _outputs(Path(arguments.output), arguments)
+    if not 0 <= arguments.min_score <= 1:
+        raise ConfigError(f"--min-score {arguments.min_score}: expected a number from 0 to 1.")
+    source = open_frames(_camera_or_path(arguments.input), rate=arguments.rate, stream=arguments.stream)
+    with source:
+        from dense.inference.video_predictor import VideoPredictor
+
+        predictor = VideoPredictor(arguments.config_file or arguments.model, arguments.opts, min_score=arguments.min_score)
+        return process(predictor, source, outputs, arguments.max_frames)
+
+
+def process(predictor: Any, source: FrameSource, outputs: Outputs, max_frames: int | None = None) -> list[Path]:  # noqa: ANN401
+    """Stream a source through a predictor into the outputs.
+
+    Raises: VideoError; DamagedVideoError once everything before the damage is written and closed.
+    """
+    damage: DamagedVideoError | None = None
+    with ExitStack() as stack:
+        writers = _open_writers(stack, outputs, source, predictor)
+        advance = stack.enter_context(frame_progress(source.label, _total(source, max_frames)))
+        try:
+            for frame, result in predictor.stream_frames(source):
+                _write(writers, frame, result, predictor.categories)
+                advance()
+                if max_frames is not None and frame.index + 1 >= max_frames:
+                    break
+        except DamagedVideoError as error:
+            damage = error  # what came before it is good: close the files properly first
+            if not error.frames_read:
+                raise
+    if outputs.tracks is not None and outputs.lines is not None:
+        write_tracks(outputs.lines, outputs.tracks)
+    for note in source.notes:
+        sys.stderr.write(f"note: {note}\n")
+    if damage is not None:
+        raise damage
+    return [path for path in (outputs.video, outputs.frames, outputs.lines, outputs.tracks) if path is not None]
+
+
+def _outputs(target: Path, arguments: argparse.Namespace) -> Outputs:
+    """Decide on and check the output files: before the model runs, not after."""
+    if target.suffix and not target.is_dir():
+        check_output_path(target)
+        folder = target.parent / target.stem
+        frames = folder / "frames" if arguments.save_frames else None
+        return Outputs(None if arguments.no_video else target, frames, target.with_suffix(".jsonl"), None)
+    check_output_path(target / "annotated.mp4")
+    return Outputs(
+        video=None if arguments.no_video else target / "annotated.mp4",
+        frames=target / "frames" if arguments.save_frames else None,
+        lines=target / "predictions.jsonl",
+        tracks=target / "results.json",
+    )
+
+
+def _camera_or_path(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
+def _total(source: FrameSource, limit: int | None) -> int | None:
+    known = [n for n in (source.num_frames, limit) if n is not None]
+    return min(known) if known else None
+
+
+def _open_writers(stack: ExitStack, outputs: Outputs, source: FrameSource, predictor: Any) -> list[Any]:  # noqa: ANN401
+    writers: list[Any] = []
+    if outputs.video is not None:
+        writers.append(stack.enter_context(VideoWriter(outputs.video, rate=source.rate)))
+    if outputs.frames is not None:
+        writers.append(stack.enter_context(FrameFolderWriter(outputs.frames)))
+    if outputs.lines is not None:
+        writers.append(stack.enter_context(JSONLinesWriter(outputs.lines, source.label, predictor.categories)))
+    return writers
+
+
+def _write(writers: list[Any], frame: Any, result: Any, categories: Sequence[str]) -> None:  # noqa: ANN401
+    from dense.visualization import draw_frame
+
+    picture = None
+    for writer in writers:
+        if isinstance(writer, JSONLinesWriter):
+            writer.write(result)
+            continue
+        if picture is None:
+            picture = draw_frame(frame.image, result, categories, min_score=0.0)  # the predictor has selected already
+        writer.write(picture, time_s=frame.time_s, name=frame.name)

@@ -1,0 +1,107 @@
+"""The ``publish`` command: a training checkpoint → float16 weights that carry their configuration, and a model card with figures."""
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dense.checkpoint.reading import read_checkpoint
+from dense.checkpoint.writing import file_hash, save_weights
+from dense.config import load_config
+from dense.errors import CheckpointError, DenseError
+from dense.inference.model_source import load_model
+from dense.inference.video_predictor import VideoPredictor
+from dense.inference.world_run import HELD_OUT_SEED, run_world
+from dense.io import atomic_write, read_json, write_json
+
+__all__ = ["main", "publish"]
+
+_SIZES = (12, 40)  # held-out videos: of `make demo`, of `make eval-world`
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line: 0 done, 1 wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="publish_model.py",
+        description="Turn a checkpoint of a world model into shipped weights and their model card (scores 12 and 40 videos).",
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="model_NNNNNNN.pth of a run")
+    parser.add_argument("--name", required=True, help="file name without extension")
+    parser.add_argument("--facts", required=True, type=Path, metavar="FILE", help="JSON: summary, training, licences, …")
+    parser.add_argument("--output", type=Path, default=Path("weights"), metavar="DIR", help="default %(default)s")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    arguments = parser.parse_args(argv)
+    try:
+        path = publish(arguments)
+    except DenseError as error:
+        if arguments.debug:
+            raise
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def publish(arguments: argparse.Namespace) -> Path:
+    """Write ``NAME.safetensors``, ``NAME.json`` (the card for programs) and ``NAME.md`` (the card for people)."""
+    state = read_checkpoint(arguments.checkpoint)
+    if "model" not in state:
+        raise CheckpointError(f"{arguments.checkpoint}: is no training checkpoint (no `model` inside).")
+    tensors = {**state["model"], **state.get("averaged", {})}
+    cfg = load_config(arguments.config_file)
+    source = load_model(cfg)
+    path = arguments.output / f"{arguments.name}.safetensors"
+    categories = json.dumps(source.categories)
+    save_weights(path, tensors, dtype=torch.float16, metadata={"config": cfg.dump(), "categories": categories})
+    predictor = VideoPredictor(path)
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for videos in _SIZES:
+            scores = run_world(predictor, Path(folder) / str(videos), videos).scores
+            figures[f"{videos} videos"] = _rounded(scores)
+    card = {
+        "name": arguments.name,
+        **read_json(arguments.facts),
+        "config": str(arguments.config_file),
+        "steps": int(state["step"]),
+        "parameters": sum(p.numel() for p in predictor.model.parameters()),
+        "bytes": path.stat().st_size,
+        "sha256": file_hash(path),
+        "evaluation": f"held-out world videos of seed {HELD_OUT_SEED}, 24 frames of 192x320",
+        "figures": figures,
+    }
+    write_json(path.with_suffix(".json"), card, indent=1)
+    with atomic_write(path.with_suffix(".md")) as stream:
+        stream.write(_text(card))
+    return path
+
+
+def _rounded(scores: dict[str, Any]) -> dict[str, Any]:
+    """Figures with two digits; undefined ones ``None``."""
+    return {
+        k: _rounded(v) if isinstance(v, dict) else None if math.isnan(v) else round(float(v), 2) for k, v in scores.items()
+    }
+
+
+def _text(card: dict[str, Any]) -> str:
+    head = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
+    lines = [f"# {card['name']}", "", str(card.get("summary", "")), "", "| | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
+    for label, scores in card["figures"].items():
+        cells = ("–" if scores[name] is None else f"{scores[name]:.1f}" for name in head)
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    lines += ["", f"Evaluation: {card['evaluation']}.", ""]
+    for key, value in card.items():
+        if key in {"name", "summary", "figures", "evaluation"}:
+            continue
+        if isinstance(value, dict):
+            lines += [f"**{key}**", "", *(f"- {k}: {v}" for k, v in value.items()), ""]
+        else:
+            lines += [f"- {key}: {value}"]
+    return "\n".join(lines) + "\n"
