@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -59,23 +61,30 @@ def world_report(run: WorldRun, card: Mapping[str, Any], figures: Mapping[str, A
 
 def _report_video(dataset: VideoDataset, video: VideoRecord, result: VideoResult) -> ReportVideo:
     pairs = list(drawn_pairs(dataset, video, result))
+    truth, names = _truth_tracks(dataset, video), dataset.category_names
     shown = sorted({0, video.length // 3, 2 * video.length // 3, video.length - 1})
     return ReportVideo(
         name=Path(video.file_names[0]).parent.name or f"video {video.id}",
         times_s=[float(t / RATE) for t in range(video.length)],
-        tracks=paired_rows(_truth_tracks(dataset, video), best_tracks(result), dataset.category_names, min_score=MIN_SCORE),
+        tracks=paired_rows(truth, shown_tracks(truth, result, names), names, min_score=MIN_SCORE),
         frames=[FramePair(t, pairs[t][1], pairs[t][0]) for t in shown],
         mp4=_encoded([prediction for _, prediction in pairs]),
     )
 
 
-def best_tracks(result: VideoResult) -> list[Track]:
-    """One track per object: its best class (the result lists an object once per likely class)."""
+def shown_tracks(truth: Sequence[Track], result: VideoResult, names: Sequence[str]) -> list[Track]:
+    """The prediction as it is drawn: one track per object, numbered (so coloured) like the ground truth it matches.
+
+    The result lists an object once per likely class, the best is taken; tracks that match nothing get the numbers after.
+    """
     best: dict[int, Track] = {}
-    for track in result.tracks:
-        if track.track_id not in best or track.score > best[track.track_id].score:
-            best[track.track_id] = track
-    return list(best.values())
+    for track in sorted(result.tracks, key=lambda track: -track.score):
+        if track.score >= MIN_SCORE:
+            best.setdefault(track.track_id, track)
+    rows = paired_rows(truth, list(best.values()), names, min_score=MIN_SCORE)
+    matched = {row.track_id: row.match for row in rows if not row.ground_truth and row.match is not None}
+    free = count(len(truth) + 1)
+    return [replace(track, track_id=matched[i] if i in matched else next(free)) for i, track in best.items()]
 
 
 def drawn_pairs(
@@ -83,8 +92,8 @@ def drawn_pairs(
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """Enlarged frames with the ground truth drawn in, and with the prediction drawn in."""
     truth = _truth_tracks(dataset, video)
-    tracks = [track for track in best_tracks(result) if track.score >= MIN_SCORE]
     names = dataset.category_names
+    tracks = shown_tracks(truth, result, names)
     for t, image in enumerate(video_frames(dataset, video)):
         large = _enlarge_image(image)
         left = draw_tracks(

@@ -1,0 +1,75 @@
+"""Files in the official style: names translated, fixed values kept, keys without effect listed."""
+
+import logging
+
+import pytest
+from detectron2.modeling import META_ARCH_REGISTRY
+
+from dense import load_config
+from dense.config import official
+
+
+@pytest.fixture
+def minvis(root):
+    return root / "tests" / "data" / "configs" / "MinVIS_R50.yaml"
+
+
+def test_load_config__official_file__our_names(minvis):
+    """Catches official names that reach the registries, and values of the base lost on the way."""
+    cfg = load_config(minvis)
+    assert cfg.MODEL.META_ARCHITECTURE == "VideoSegmenter"
+    assert cfg.MODEL.SEM_SEG_HEAD.NAME == "SegmenterHead"
+    assert cfg.MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME == "DeformablePixelDecoder"
+    assert cfg.MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME == "MaskedDecoder"
+    assert cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE == "full_model"  # from the base
+    assert cfg.SOLVER.MAX_ITER == 40000  # from the file
+    assert cfg.MODEL.MASK_FORMER.TEST.MAX_NUM == 10  # fixed in the official code, 20 by default
+
+
+def test_load_config__official_file__same_model_as_ours(minvis, root):
+    """Catches our own configuration drifting away from the official one in what the model is made of."""
+    theirs, ours = load_config(minvis).MODEL, load_config(root / "configs/dvis/ytvis19/minvis_r50.yaml").MODEL
+    for node in ("MASK_FORMER", "SEM_SEG_HEAD", "BACKBONE"):
+        assert theirs[node] == ours[node], node
+    for key in ("DEPTH", "STRIDE_IN_1X1", "OUT_FEATURES", "STEM_OUT_CHANNELS", "NORM"):
+        assert theirs.RESNETS[key] == ours.RESNETS[key]
+    assert (theirs.PIXEL_MEAN, theirs.PIXEL_STD) == (ours.PIXEL_MEAN, ours.PIXEL_STD)
+
+
+def test_load_config__keys_without_effect__are_listed(minvis, caplog):
+    """Catches official keys that change nothing and say nothing; keys the file does not set are not listed."""
+    with caplog.at_level(logging.INFO, logger="dense.config.loading"):
+        load_config(minvis)
+    (message,) = [r.getMessage() for r in caplog.records if "no effect" in r.getMessage()]
+    for key in ("MODEL.RESNETS.STEM_TYPE", "MODEL.RESNETS.RES5_MULTI_GRID", "MODEL.MASK_FORMER.ENC_LAYERS"):
+        assert key in message
+    assert "ASPP" not in message
+    assert "MinVIS_R50.yaml" in message
+
+
+def test_load_config__override_max_num__wins_over_the_fixed_value(minvis):
+    """Catches a fixed value that the user cannot change."""
+    assert load_config(minvis, ["MODEL.MASK_FORMER.TEST.MAX_NUM", "3"]).MODEL.MASK_FORMER.TEST.MAX_NUM == 3
+
+
+def test_names__official__are_registered_by_nobody_of_ours():
+    """Catches a part registered under an official name: importing Mask2Former beside us would crash."""
+    from dense.modeling import registries
+    from dense.modeling.builder import build_model  # noqa: F401  registers the parts
+
+    for key, names in official.NAMES.items():
+        for theirs, ours in names.items():
+            assert theirs not in META_ARCH_REGISTRY, key
+            assert theirs != ours
+            for registry in (registries.PIXEL_DECODERS, registries.MASK_DECODERS):
+                assert theirs not in registry
+
+
+def test_without_effect__all_keys__exist():
+    """Catches a listed key that no configuration knows (a typing error in the list)."""
+    cfg = load_config()
+    for key in official.WITHOUT_EFFECT:
+        node = cfg
+        for part in key.split("."):
+            assert part in node, key
+            node = node[part]

@@ -1,0 +1,82 @@
+"""YAML files: chains, and text that is no YAML."""
+
+import pytest
+
+from dense.config.reader import read_yaml_chain
+from dense.errors import ConfigError
+
+
+def test_read_yaml_chain__three_files__the_nearest_wins(yaml_file):
+    """Catches a base that overrides its heir, and lower keys lost when a node is given twice."""
+    yaml_file("A: {x: 1, y: 1, z: 1}\nL: [1, 2]\n", "far/c.yaml")
+    yaml_file("_BASE_: ../far/c.yaml\nA: {y: 2, z: 2}\n", "mid/b.yaml")
+    path = yaml_file("_BASE_: mid/b.yaml\nA: {z: 3}\nL: [3]\n")
+    assert read_yaml_chain(path) == {"A": {"x": 1, "y": 2, "z": 3}, "L": [3]}
+
+
+def test_read_yaml_chain__absolute_and_home__are_found(yaml_file, tmp_path, monkeypatch):
+    """Catches an absolute _BASE_ glued to the folder, and ~ taken for a folder's name."""
+    base = yaml_file("A: 1\n", "home/base.yaml")
+    assert read_yaml_chain(yaml_file(f"_BASE_: {base}\n", "one.yaml")) == {"A": 1}
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert read_yaml_chain(yaml_file("_BASE_: ~/base.yaml\n", "two.yaml")) == {"A": 1}
+
+
+def test_read_yaml_chain__itself__is_a_loop(yaml_file):
+    """Catches endless recursion on the shortest loop."""
+    with pytest.raises(ConfigError, match=r"loop \(config.yaml → config.yaml\)"):
+        read_yaml_chain(yaml_file("_BASE_: config.yaml\n"))
+
+
+def test_read_yaml_chain__same_base_by_two_ways__is_no_loop(yaml_file):
+    """Catches a loop seen where the base of a base is given once more by its real name."""
+    yaml_file("A: 1\n", "c.yaml")
+    yaml_file("_BASE_: c.yaml\n", "b.yaml")
+    assert read_yaml_chain(yaml_file("_BASE_: ./b.yaml\n")) == {"A": 1}
+
+
+def test_read_yaml_chain__empty__is_empty(yaml_file):
+    """Catches None where a mapping is expected."""
+    assert read_yaml_chain(yaml_file("")) == {}
+    assert read_yaml_chain(yaml_file("# nothing\n")) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- a\n- b\n", "holds a list"),
+        ("just text", "holds a str"),
+        ("A: [1, 2\n", "line 2"),
+        ("A: b: c\n", "line 1"),
+        ("A:\n\t- 1\n", "line 2"),
+        ("A: \x01\n", "not valid YAML"),
+        ("A: 2020-13-45\n", "not valid YAML"),
+        ("A: !!python/name:os.system\n", "refused"),
+        ("A: !!python/object/new:os.mkdir [PWNED_NEW]\n", "refused"),
+        ("A: !mine 5\n", "refused"),
+        ("A: &a [*a]\nB: *missing\n", "not valid YAML"),
+        ("_BASE_: [a.yaml, b.yaml]\n", "_BASE_ is list"),
+        ("[" * 5000, "config.yaml"),
+    ],
+)
+def test_read_yaml_chain__broken_text__one_line_with_the_place(yaml_file, tmp_path, monkeypatch, text, words):
+    """Catches foreign YAML errors and tags that run code."""
+    monkeypatch.chdir(tmp_path)
+    path = yaml_file(text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml_chain(path)
+    assert words in str(caught.value)
+    assert "config.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_read_yaml_chain__no_file__names_it(tmp_path):
+    """Catches FileNotFoundError, a folder given as file, and bytes that are no text."""
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+        read_yaml_chain(tmp_path / "nowhere.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_yaml_chain(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"A: caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"not UTF-8 text \(byte 6\)"):
+        read_yaml_chain(tmp_path / "latin.yaml")
