@@ -1,6 +1,7 @@
 """Build file: pyproject.toml has everything about the package but its operators and its data files, which are here.
 
 ``DENSE_BUILD_OPS=0`` leaves the operators out: the PyTorch fallback serves until `dense build-ops` builds them.
+``DENSE_CUDA=1`` builds the CUDA kernels also where no GPU is, ``DENSE_CUDA=0`` never (dense/ops/build.py).
 """
 
 import importlib.util
@@ -29,7 +30,7 @@ def operators():
     build = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(ROOT))
     spec.loader.exec_module(build)
-    return [build.extension()], {"build_ext": build.build_command()}
+    return build.extensions(), {"build_ext": build.build_command()}
 
 
 class BuildWithData(build_py):
@@ -53,7 +54,9 @@ setup(
     # Every folder of dense is a package, also those that hold only data; dense/projects is a link, which the finder follows.
     packages=find_namespace_packages(include=["dense", "dense.*"], exclude=["dense.share*", "*.__pycache__"]),
     package_data={"": ["*"]},
-    exclude_package_data={"": ["*.so", "*.py[cod]", "_C.json"]},  # build_ext adds the binary it built, and its record
+    exclude_package_data={
+        "": ["*.so", "*.py[cod]", "_C.json", "_C_cuda.json"]
+    },  # build_ext adds the binaries it built, and their records
     ext_modules=modules,
     cmdclass={**commands, "build_py": BuildWithData},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if modules else {},  # the binary holds no Python at all

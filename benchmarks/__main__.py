@@ -31,7 +31,7 @@ def measure(case: Case, machine: Machine) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [{"case": case.name, "by": "floor", "ms": floor * 1e3}]
     ours: dict[str, float] = {}
     for name, task in {"ours": case.ours, **case.peers}.items():
-        found = {"s": best_seconds(task), "peak": peak_extra_bytes(task)}
+        found = {"s": best_seconds(task), "peak": peak_extra_bytes(task, case.device)}
         ours = ours or found
         row = {
             "case": case.name,
@@ -68,11 +68,13 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = sorted(set(options.names) - set(available()))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(available())}")
-    machine = Machine.measured()
-    top, rows = header(machine), []
+    machines, rows = {"cpu": Machine.measured()}, []
     for name in options.names or available():
         for case in importlib.import_module(f"benchmarks.{name}").cases():
-            rows += measure(case, machine)
+            if case.device not in machines:
+                machines[case.device] = Machine.measured(case.device)
+            rows += measure(case, machines[case.device])
+    top = header(machines)
     print("\n".join([*top, "", *table(rows)]))
     if options.json:
         write_json(options.json, {"header": top, "rows": rows}, indent=1)

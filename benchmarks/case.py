@@ -17,6 +17,7 @@ class Case:
         agree: raises AssertionError if an output of a peer differs from ours; called before anything is timed.
         bytes: memory that must be read and written at least, each array once.
         flops: floating-point operations that must be done, a multiply-add counts 2.
+        device: where it runs, "cpu" or "cuda"; on a GPU the callables must wait until it is done.
     """
 
     name: str
@@ -25,3 +26,4 @@ class Case:
     agree: Callable[[object, object], None]
     bytes: int
     flops: int
+    device: str = "cpu"

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,14 @@ def best_seconds(task: Callable[[], object], budget: float = 2.0) -> float:
     return min(times)
 
 
-def peak_extra_bytes(task: Callable[[], object]) -> float:
-    """Highest resident memory during one run, less that before it; not a number where the system is not Linux."""
+def peak_extra_bytes(task: Callable[[], object], device: str = "cpu") -> float:
+    """Highest resident memory (on a GPU: allocated by torch) during one run, less that before; not a number but on Linux."""
+    if device != "cpu":
+        task()
+        torch.cuda.reset_peak_memory_stats()
+        allocated = torch.cuda.memory_allocated()
+        task()
+        return float(torch.cuda.max_memory_allocated() - allocated)
     if not _RESET.exists():
         return float("nan")
     task()  # one-time allocations of libraries are not the task's
@@ -48,34 +54,39 @@ def _status_bytes(field: str) -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine can do at most, with the threads torch has now: bytes and floating-point operations per second."""
+    """What a device can do at most, a CPU with the threads torch has now: bytes and floating-point operations per second."""
 
     bandwidth: float
     flops: float
 
     @classmethod
-    def measured(cls) -> "Machine":
+    def measured(cls, device: str = "cpu") -> "Machine":
         """Copy an array much larger than the caches; multiply two matrices that fit into them (nearly all multiply-adds)."""
-        source, target = torch.ones(64 * 2**20), torch.empty(64 * 2**20)
-        matrix = torch.ones(1024, 1024)
-        copy = best_seconds(lambda: target.copy_(source), budget=1.0)
-        product = best_seconds(lambda: matrix @ matrix, budget=1.0)
-        return cls(bandwidth=2 * source.nbytes / copy, flops=2 * 1024**3 / product)
+        wait = torch.cuda.synchronize if device != "cpu" else lambda: None
+        source, target = torch.ones(64 * 2**20, device=device), torch.empty(64 * 2**20, device=device)
+        size = 1024 if device == "cpu" else 8192
+        matrix = torch.ones(size, size, device=device)
+        copy = best_seconds(lambda: (target.copy_(source), wait()), budget=1.0)
+        product = best_seconds(lambda: (matrix @ matrix, wait()), budget=1.0)
+        return cls(bandwidth=2 * source.nbytes / copy, flops=2 * size**3 / product)
 
     def floor_seconds(self, size: int, flops: int) -> float:
         """No program can be faster than this, up to what fits into the caches beforehand."""
         return max(size / self.bandwidth, flops / self.flops)
 
 
-def header(machine: Machine) -> list[str]:
-    """Lines to stand above every table: machine, versions, threads, date."""
+def header(machines: Mapping[str, Machine]) -> list[str]:
+    """Lines to stand above every table: machine, versions, threads, date; then each device that was used."""
     names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
     now = datetime.datetime.now(datetime.timezone.utc)
-    return [
+    top = [
         f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         f"Python {sys.version.split()[0]}, torch {torch.__version__}, {now:%Y-%m-%d %H:%M} UTC",
-        f"measured: copy {machine.bandwidth / 1e9:.1f} GB/s, multiply-add {machine.flops / 1e9:.0f} GFLOP/s (float32)",
     ]
+    for device, machine in machines.items():
+        name = "measured" if device == "cpu" else f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+        top.append(f"{name}: copy {machine.bandwidth / 1e9:.1f} GB/s, multiply-add {machine.flops / 1e9:.0f} GFLOP/s (float32)")
+    return top
 
 
 def _cpu_lines() -> list[str]:

@@ -19,7 +19,20 @@ _WHERE = {
     "load_checkpoint": "dense.checkpoint",
     "VideoPredictor": "dense.inference",
 }
-_MODULES = ("checkpoint", "config", "data", "engine", "evaluation", "inference", "layers", "modeling", "ops", "structures", "video", "visualization")
+_MODULES = (
+    "checkpoint",
+    "config",
+    "data",
+    "engine",
+    "evaluation",
+    "inference",
+    "layers",
+    "modeling",
+    "ops",
+    "structures",
+    "video",
+    "visualization",
+)
 
 __all__ = [*_WHERE, "__version__"]
 

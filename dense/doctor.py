@@ -102,6 +102,7 @@ def operators() -> Iterator[Finding]:
     kind, remedy = ("ok", "") if found.loaded else ("note", "`dense build-ops` compiles them (needs g++ or clang++).")
     text = found.reason if found.loaded else f"plain PyTorch, since {found.reason}"
     yield Finding("operators", text + built, kind, remedy)
+    yield Finding("CUDA ops", found.cuda)
     tools = {name: shutil.which(name) for name in ("c++", "nvcc")}
     yield Finding("compilers", ", ".join(f"{name}: {path or 'none'}" for name, path in tools.items()))
 

@@ -1,6 +1,15 @@
 """Error classes of the toolbox: every message says what is wrong, where, what was expected and what to do, in one line."""
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "DenseError", "DependencyError", "NonFiniteError", "OperatorError", "VideoError"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DenseError",
+    "DependencyError",
+    "NonFiniteError",
+    "OperatorError",
+    "VideoError",
+]
 
 
 class DenseError(Exception):

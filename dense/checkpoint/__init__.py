@@ -3,6 +3,8 @@
 ``loading``     ``load_checkpoint`` and its report (start here)
 ``reading``     safetensors, ``.pth`` (weights only), legacy ``.pkl``
 ``pickled``     the reader behind ``.pkl``: arrays and containers only
+``converting``  layouts of others → our names and back
+``command``     the ``convert-checkpoint`` command
 ``writing``     model files (safetensors with a header) and training states
 ``pretrained``  ImageNet weights of backbones
 """

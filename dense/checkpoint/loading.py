@@ -4,18 +4,18 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dense.checkpoint.converting import fit_to_model
 from dense.checkpoint.reading import find_tensors, read_state_dict
 from dense.errors import CheckpointError
 
-__all__ = ["KeyReport", "load_checkpoint"]
+__all__ = ["KeyReport", "compare", "load_checkpoint"]
 
 logger = logging.getLogger(__name__)
-
-_PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,18 @@ class KeyReport:
         unused: keys of the checkpoint that the model does not have.
         missing: keys of the model that the checkpoint does not have; they keep their values.
         mismatched: keys of both with different shapes, as ``(key, checkpoint's shape, model's shape)``; they keep their values.
+        dropped: keys of the checkpoint that its layout keeps for other purposes (classifier, counters of batch norms).
+        resized: position tables that were resampled to the model's window size; they are among ``loaded``.
+        layout: ``"ours"``, or whose names the checkpoint had (``dense.checkpoint.converting``).
     """
 
     loaded: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    layout: str = "ours"
 
     def summary(self) -> str:
         """One line: counts, and the first names of what did not fit."""
@@ -51,11 +57,23 @@ def _some(names: list[str], count: int = 4) -> str:
     return ", ".join(names[:count]) + more
 
 
-def _without_prefix(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if not any(k in own for k in tensors) and all(k.startswith(prefix) for k in tensors):
-            tensors = {k.removeprefix(prefix): v for k, v in tensors.items()}
-    return tensors
+def compare(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], **facts: Any) -> KeyReport:  # noqa: ANN401
+    """Report what would become of a state dict's keys in a model.
+
+    Args:
+        tensors: the checkpoint's, under the model's names.
+        own: the model's.
+        facts: what else is known: ``dropped``, ``resized``, ``layout``.
+    """
+    return KeyReport(
+        loaded=[k for k in tensors if k in own and own[k].shape == tensors[k].shape],
+        unused=[k for k in tensors if k not in own],
+        missing=[k for k in own if k not in tensors],
+        mismatched=[
+            (k, tuple(v.shape), tuple(own[k].shape)) for k, v in tensors.items() if k in own and own[k].shape != v.shape
+        ],
+        **facts,
+    )
 
 
 def load_checkpoint(
@@ -65,8 +83,9 @@ def load_checkpoint(
 
     Args:
         model: any module; its values are replaced in place.
-        source: a file (see ``dense.checkpoint.reading``) or a state dict; a prefix that wrappers put before every key
-            (``module.``, ``model.``, ``_orig_mod.``) is taken off where the model's own names fit without it.
+        source: a file (see ``dense.checkpoint.reading``) or a state dict, in any layout of ``dense.checkpoint.converting``; a
+            prefix that wrappers put before every key (``module.``, ``model.``, ``_orig_mod.``) is taken off where the model's
+            own names fit without it.
         strict: raise if any key is unused, missing or of another shape.
 
     Returns: the report of every key.
@@ -74,22 +93,17 @@ def load_checkpoint(
     """
     name = "state dict" if isinstance(source, Mapping) else str(source)
     own = model.state_dict()
-    tensors = _without_prefix(find_tensors(source, name) if isinstance(source, Mapping) else read_state_dict(source), own)
-    report = KeyReport(
-        loaded=[k for k in tensors if k in own and own[k].shape == tensors[k].shape],
-        unused=[k for k in tensors if k not in own],
-        missing=[k for k in own if k not in tensors],
-        mismatched=[
-            (k, tuple(v.shape), tuple(own[k].shape)) for k, v in tensors.items() if k in own and own[k].shape != v.shape
-        ],
-    )
+    fit = fit_to_model(find_tensors(source, name) if isinstance(source, Mapping) else read_state_dict(source), own)
+    report = compare(fit.tensors, own, dropped=fit.dropped, resized=fit.resized, layout=fit.layout)
     if not report.loaded:
         raise CheckpointError(f"{name}: no key fits the model ({report.summary()}). Is it a checkpoint of another model?")
     if strict and (report.unused or report.missing or report.mismatched):
         raise CheckpointError(f"{name}: does not fit exactly: {report.summary()}.")
     with torch.no_grad():
         for key in report.loaded:
-            own[key].copy_(tensors[key])
+            own[key].copy_(fit.tensors[key])
+    if report.layout != "ours":
+        logger.info("%s: has the %s layout; %s", name, report.layout, report.summary())
     if report.unused or report.missing or report.mismatched:
         logger.warning("%s: %s", name, report.summary())
     return report

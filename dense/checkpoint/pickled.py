@@ -14,7 +14,6 @@ import numpy as np
 __all__ = ["read_arrays"]
 
 _NUMERIC = "biufc"
-_MULTIARRAY = {"numpy.core.multiarray", "numpy._core.multiarray"}
 
 
 def read_arrays(path: Path) -> Any:  # noqa: ANN401  the top level can be any container
@@ -52,28 +51,25 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, is_fortran, data = state
+        self.fill(data, kind, shape, "F" if is_fortran else "C")
+
+    def fill(self, data: str | bytes, kind: _Type, shape: tuple[int, ...], order: str) -> None:
+        """Read the values; arrays of text and objects stay ``None``."""
         numeric = kind.numeric()
         if numeric is None:
             return
         flat = np.frombuffer(_bytes(data), numeric)
         if flat.size != math.prod(shape):
             raise pickle.UnpicklingError(f"array of shape {tuple(shape)} with {flat.size} values")
-        self.value = flat.reshape(shape, order="F" if is_fortran else "C").astype(numeric.newbyteorder("="))
+        self.value = flat.reshape(shape, order="F" if order == "F" else "C").astype(numeric.newbyteorder("="))
 
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
-        if module in _MULTIARRAY and name in {"_reconstruct", "scalar"}:
-            return _reconstruct if name == "_reconstruct" else _scalar
-        known = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("numpy", "dtype"): _Type,
-            ("numpy", "ndarray"): _Array,
-            ("_codecs", "encode"): _latin1,
-        }
-        if (module, name) not in known:
+        path = f"{module}.{name}".replace("numpy._core.", "numpy.core.").replace("__builtin__.", "builtins.")
+        if path not in _KNOWN:
             raise pickle.UnpicklingError(f"{module}.{name} is neither an array nor a container")
-        return known[module, name]
+        return _KNOWN[path]
 
     def persistent_load(self, pid: object) -> object:
         raise pickle.UnpicklingError(f"persistent id {pid!r} is not supported")
@@ -83,6 +79,16 @@ def _reconstruct(kind: type, *_: object) -> _Array:
     if kind is not _Array:
         raise pickle.UnpicklingError("only plain NumPy arrays are read")
     return _Array()
+
+
+def _from_buffer(data: bytes, kind: _Type, shape: tuple[int, ...], order: str, *_: object) -> _Array:
+    array = _Array()
+    array.fill(data, kind, shape, order)
+    return array
+
+
+def _no_bytes() -> bytes:
+    return b""
 
 
 def _scalar(kind: _Type, data: str | bytes) -> object:
@@ -98,6 +104,18 @@ def _latin1(text: str, encoding: str = "latin1") -> bytes:
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"encoding {encoding!r} is not supported")
     return text.encode("latin1")
+
+
+_KNOWN: dict[str, Any] = {
+    "collections.OrderedDict": OrderedDict,
+    "numpy.dtype": _Type,
+    "numpy.ndarray": _Array,
+    "numpy.core.multiarray._reconstruct": _reconstruct,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _from_buffer,
+    "_codecs.encode": _latin1,
+    "builtins.bytes": _no_bytes,  # how protocols 0 to 2 write empty bytes
+}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

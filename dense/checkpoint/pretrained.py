@@ -23,7 +23,10 @@ def resolve_weights(weights: str) -> Path:
     if not weights.startswith("package:"):
         return Path(weights)
     package = weights.removeprefix("package:")
-    spec = importlib.util.find_spec(package.replace("-", "_"))
+    try:
+        spec = importlib.util.find_spec(package.replace("-", "_"))
+    except (ImportError, ValueError):  # a name with dots whose first part is missing, or no name
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise DependencyError(f"{weights}: the package is not installed; `pip install {package.replace('_', '-')}` brings it.")
     root = Path(next(iter(spec.submodule_search_locations)))

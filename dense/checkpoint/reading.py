@@ -132,7 +132,7 @@ def _read_pickle(path: Path) -> Any:  # noqa: ANN401
         return read_arrays(path)
     except Exception as error:
         raise CheckpointError(
-            f"{path}: is no pickle of NumPy arrays and containers; anything that would run code is refused. ({_first_reason(error)})"
+            f"{path}: is no pickle of arrays and containers; anything that would run code is refused. ({_first_reason(error)})"
         ) from error
 
 

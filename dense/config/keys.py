@@ -105,6 +105,16 @@ def _backbones(cfg: CfgNode) -> None:
     swin.DROP_RATE, swin.ATTN_DROP_RATE, swin.DROP_PATH_RATE = 0.0, 0.0, 0.3
     swin.APE, swin.PATCH_NORM, swin.USE_CHECKPOINT = False, True, False
     swin.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    adapter = cfg.MODEL.VIT_ADAPTER = CfgNode()  # DINOv2 with an adapter for dense prediction
+    adapter.NAME = "vitl"  # or vitb
+    adapter.VIT_WEIGHT = "dinov2_vitl14_pretrain.pth"
+    adapter.FREEZE_VIT, adapter.FINETUNE, adapter.FINETUNE_INDEXES = True, False, [0]
+    adapter.WITH_CP = True  # recompute activations in the backward pass instead of keeping them
+    clip = cfg.MODEL.FC_CLIP = CfgNode()  # frozen CLIP towers for open vocabularies
+    clip.CLIP_MODEL_NAME, clip.CLIP_PRETRAINED_WEIGHTS = "convnext_large_d_320", "laion2b_s29b_b131k_ft_soup"
+    clip.EMBED_DIM = 768
+    clip.GEOMETRIC_ENSEMBLE_ALPHA, clip.GEOMETRIC_ENSEMBLE_BETA = 0.4, 0.8  # weight of CLIP's scores: seen, unseen categories
+    clip.ENSEMBLE_ON_VALID_MASK = False
 
 
 def _accepted(cfg: CfgNode) -> None:

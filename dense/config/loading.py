@@ -86,7 +86,8 @@ def _convert(value: object, old: object, where: str) -> Any:  # noqa: ANN401  ke
     if isinstance(old, int) and isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(old, tuple) and isinstance(value, list):
-        return tuple(value)
+        nested = bool(old) and isinstance(old[0], tuple)  # a tuple of tuples comes back from YAML as a list of lists
+        return tuple(tuple(item) if nested and isinstance(item, list) else item for item in value)
     if isinstance(old, list) and isinstance(value, tuple):
         return list(value)
     raise _wrong_type(value, old, where)

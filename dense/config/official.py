@@ -10,6 +10,7 @@ __all__ = ["WITHOUT_EFFECT", "official_defaults", "translate", "without_effect"]
 #: dotted key → {official value: our value}
 NAMES: dict[str, dict[str, str]] = {
     "MODEL.META_ARCHITECTURE": {"MaskFormer": "ImageSegmenter", "MinVIS": "VideoSegmenter"},
+    "MODEL.BACKBONE.NAME": {"D2SwinTransformer": "SwinBackbone"},
     "MODEL.SEM_SEG_HEAD.NAME": {"MaskFormerHead": "SegmenterHead"},
     "MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME": {"MSDeformAttnPixelDecoder": "DeformablePixelDecoder"},
     "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME": {
@@ -23,6 +24,9 @@ NAMES: dict[str, dict[str, str]] = {
 WITHOUT_EFFECT: frozenset[str] = frozenset(
     {
         "INPUT.SAMPLING_FRAME_RATIO",
+        "MODEL.CL_PLUGIN.BIO_CL",
+        "MODEL.CL_PLUGIN.FUSION_LOSS",
+        "MODEL.CL_PLUGIN.ONE_DIRECTION",
         "MODEL.MASK_FORMER.ENC_LAYERS",
         "MODEL.RESNETS.RES4_DILATION",
         "MODEL.RESNETS.RES5_MULTI_GRID",

@@ -7,7 +7,7 @@ import yaml
 
 from dense.errors import ConfigError
 
-__all__ = ["BASE_KEY", "read_yaml_chain"]
+__all__ = ["BASE_KEY", "read_yaml_chain", "read_yaml_files"]
 
 BASE_KEY = "_BASE_"
 
@@ -21,10 +21,18 @@ def read_yaml_chain(path: str | Path) -> dict[str, Any]:
     Returns: nested mapping without ``_BASE_``.
     Raises: ConfigError for a missing file, a loop, a tag, text that is no YAML, or a top level that is no mapping.
     """
+    merged: dict[str, Any] = {}
+    for _, values in read_yaml_files(path):
+        merged = _merge(merged, values)
+    return merged
+
+
+def read_yaml_files(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The files that ``read_yaml_chain`` merges with what each says itself, the farthest base first. Raises: as there."""
     return _read(Path(path), [])
 
 
-def _read(path: Path, chain: list[Path]) -> dict[str, Any]:
+def _read(path: Path, chain: list[Path]) -> list[tuple[Path, dict[str, Any]]]:
     resolved = path.resolve()
     if resolved in chain:
         loop = " → ".join(p.name for p in [*chain, resolved])
@@ -32,13 +40,13 @@ def _read(path: Path, chain: list[Path]) -> dict[str, Any]:
     values = _parse(path, chain)
     base = values.pop(BASE_KEY, None)
     if base is None:
-        return values
+        return [(path, values)]
     if not isinstance(base, str):
         raise ConfigError(f"{path}: {BASE_KEY} is {type(base).__name__}, expected the path of one YAML file.")
     base_path = Path(base).expanduser()
     if not base_path.is_absolute():
         base_path = path.parent / base_path
-    return _merge(_read(base_path, [*chain, resolved]), values)
+    return [*_read(base_path, [*chain, resolved]), (path, values)]
 
 
 def _parse(path: Path, chain: list[Path]) -> dict[str, Any]:

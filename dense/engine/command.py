@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dense.errors import ConfigError, DenseError
+from dense.command_line import new_parser, run_command
+from dense.errors import ConfigError
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -32,19 +33,18 @@ own data, no code (annotations in the YouTube-VIS format, a colon, the folder of
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        prog="train_net.py",
-        description="Train a model, continue a run, or evaluate weights.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("train_net.py", "Train a model, continue a run, or evaluate weights.", _EXAMPLES)
     parser.add_argument("--config-file", required=True, metavar="FILE", help="YAML file, ours or an official one")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument(
+        "--stop-after", type=int, metavar="STEPS", help="stop at this step; --resume goes on (schedule unchanged)"
+    )
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
-    parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="processes on this machine, a GPU each (default 1)")
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, metavar="N", help="processes on this machine, a GPU each (default 1)"
+    )
     parser.add_argument("--dist-url", default="tcp://127.0.0.1:29517", metavar="URL", help="where processes of --num-gpus meet")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="configuration values")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="configuration values")
     return parser
 
 
@@ -53,41 +53,41 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns: 0 done, 1 wrong input (one line on stderr). Wrong usage exits with 2.
     """
-    arguments = build_parser().parse_args(argv)
-    try:
-        if arguments.num_gpus > 1 and "RANK" not in os.environ:
-            _spawn(arguments)
-        else:
-            _run(arguments)
-    except DenseError as error:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; continue with --resume\n")
-        return 130
-    return 0
+    arguments = build_parser().parse_intermixed_args(argv)
+    return run_command(lambda: _start(arguments), debug=arguments.debug, interrupted="interrupted; continue with --resume")
 
 
-def _spawn(arguments: argparse.Namespace) -> None:
+def _start(arguments: argparse.Namespace) -> int | None:
+    if arguments.num_gpus < 1:
+        raise ConfigError(f"--num-gpus {arguments.num_gpus}: expected 1 or more.")
+    if arguments.num_gpus > 1 and "RANK" not in os.environ:
+        return _spawn(arguments)
+    _run(arguments)
+    return None
+
+
+def _spawn(arguments: argparse.Namespace) -> int:
+    """One process per GPU; the exit status of the first that failed."""
     import torch
 
+    from dense.config import load_config
+
+    load_config(arguments.config_file, arguments.opts)  # one message for a wrong one, not one from each process
     available = torch.cuda.device_count()
     if available and arguments.num_gpus > available:
         raise ConfigError(f"--num-gpus {arguments.num_gpus}: {available} GPUs present.")
-    torch.multiprocessing.spawn(_worker, (arguments,), nprocs=arguments.num_gpus)
+    try:
+        torch.multiprocessing.spawn(_worker, (arguments,), nprocs=arguments.num_gpus)
+    except torch.multiprocessing.ProcessExitedException as error:  # the process has said why
+        return error.exit_code
+    return 0
 
 
 def _worker(rank: int, arguments: argparse.Namespace) -> None:
     os.environ["LOCAL_RANK"] = str(rank)
-    try:
-        _run(arguments, rank)
-    except DenseError as error:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        raise SystemExit(1) from None
+    code = run_command(lambda: _run(arguments, rank), debug=arguments.debug)
+    if code:
+        raise SystemExit(code)
 
 
 def _run(arguments: argparse.Namespace, rank: int | None = None) -> None:
@@ -96,59 +96,83 @@ def _run(arguments: argparse.Namespace, rank: int | None = None) -> None:
 
     cfg = load_config(arguments.config_file, arguments.opts)
     process = join(rank, arguments.num_gpus if rank is not None else None, "env://" if rank is None else arguments.dist_url)
+    folder = Path(cfg.OUTPUT_DIR)
     try:
-        _prepare(cfg, process)
         if arguments.eval_only:
+            _prepare(cfg, process, folder / "inference" / "config.yaml")  # that of the run stays
             _evaluate_only(cfg, process)
         else:
-            _train(cfg, process, arguments.resume)
+            _check_start(cfg, arguments.resume)
+            process.barrier()  # nobody writes before all have looked
+            _prepare(cfg, process, folder / "config.yaml")
+            _train(cfg, process, arguments.resume, arguments.stop_after)
     finally:
         leave()
 
 
-def _prepare(cfg: "CfgNode", process: "Process") -> None:
-    """Log to the console and to OUTPUT_DIR/log.txt (main process), keep the configuration beside the results."""
-    import torch
+def _check_start(cfg: "CfgNode", resume: bool) -> None:
+    """Find out before the first step what would otherwise end the run after the last, and touch nothing of an older run."""
+    from dense.engine.state import Checkpoints
 
     folder = Path(cfg.OUTPUT_DIR)
+    if not resume and Checkpoints(folder).last() is not None:
+        raise ConfigError(f"OUTPUT_DIR {folder} holds a run already. Continue it with --resume, or give another OUTPUT_DIR.")
+    _check_test_sets(cfg)
+
+
+def _check_test_sets(cfg: "CfgNode") -> None:
+    from dense.data.datasets import resolve_dataset
+
+    classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    for name in cfg.DATASETS.TEST:
+        known = len(resolve_dataset(name).read().categories)
+        if classes > known:
+            raise ConfigError(
+                f"DATASETS.TEST: {name!r} has {known} categories, but the model has {classes} (MODEL.SEM_SEG_HEAD.NUM_CLASSES)."
+                " Set the number of the data set that it is trained on, and test on one with the same categories."
+            )
+
+
+def _prepare(cfg: "CfgNode", process: "Process", record: Path) -> None:
+    """Log to the console and to OUTPUT_DIR/log.txt (main process), keep the configuration in ``record`` beside the results."""
+    import torch
+
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if process.is_main:
         from dense.io import atomic_write
 
-        with atomic_write(folder / "config.yaml") as stream:
+        with atomic_write(record) as stream:
             stream.write(cfg.dump())
-        handlers.append(logging.FileHandler(folder / "log.txt", encoding="utf-8"))
+        handlers.append(logging.FileHandler(Path(cfg.OUTPUT_DIR) / "log.txt", encoding="utf-8"))
     level = logging.INFO if process.is_main else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
     torch.manual_seed(max(cfg.SEED, 0))  # initial weights, the same in every process
 
 
-def _train(cfg: "CfgNode", process: "Process", resume: bool) -> None:
+def _train(cfg: "CfgNode", process: "Process", resume: bool, stop_after: int | None) -> None:
     from dense.data.loaders.config import train_loader_from_config
-    from dense.engine.progress import ConsoleWriter, JSONWriter, TensorBoardWriter
+    from dense.engine.progress import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
     from dense.engine.scoring import evaluate_model
     from dense.engine.state import Checkpoints
     from dense.engine.trainer import Trainer
     from dense.modeling import build_model
 
     folder = Path(cfg.OUTPUT_DIR)
-    writers = []
+    writers: list[Writer] = []
     if process.is_main:
         writers = [ConsoleWriter(cfg.SOLVER.MAX_ITER), JSONWriter(folder / "metrics.json"), TensorBoardWriter(folder)]
     checkpoints = Checkpoints(folder)
-    if not resume and checkpoints.last() is not None:
-        raise ConfigError(f"OUTPUT_DIR {folder} holds a run already. Continue it with --resume, or give another OUTPUT_DIR.")
     trainer = Trainer(cfg, build_model(cfg), process, checkpoints, writers)
     if resume and not trainer.resume():
         logger.info("nothing to continue in %s; starting at step 0", folder)
     loader = train_loader_from_config(cfg, trainer.step, process.rank, process.world_size)
     try:
-        trainer.train(loader, lambda model, step: evaluate_model(cfg, model, process))
+        finished = trainer.train(loader, lambda model, step: evaluate_model(cfg, model, process), stop_after)
     finally:
         loader.close()
         for writer in writers:
             writer.close()
-    if process.is_main:
+    if process.is_main and finished:
         trainer.save_weights(folder / "model_final.safetensors")
 
 
@@ -158,4 +182,5 @@ def _evaluate_only(cfg: "CfgNode", process: "Process") -> None:
 
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("--eval-only needs MODEL.WEIGHTS FILE.")
+    _check_test_sets(cfg)
     evaluate_model(cfg, build_model(cfg).eval(), process)

@@ -48,12 +48,16 @@ def evaluate_model(cfg: "CfgNode", model: nn.Module, process: "Process") -> dict
         predictor.bgr = cfg.INPUT.FORMAT == "BGR"
         mine = dataset.videos[process.rank :: process.world_size]
         ids = [category.id for category in dataset.categories]
-        found = [r for video, result in predict_videos(predictor, dataset, mine) for r in video_result_to_records(result, video.id, ids)]
-        records = _gather(found, process)
+        found = [
+            record
+            for video, result in predict_videos(predictor, dataset, mine)
+            for record in video_result_to_records(result, video.id, ids)
+        ]
+        records = sorted(_gather(found, process), key=lambda r: (r.video_id, -r.score))
         if not process.is_main:
             continue
         path = folder / "results.json"
-        write_video_results(path, sorted(records, key=lambda r: (r.video_id, -r.score)))
+        write_video_results(path, records)
         logger.info("%s: wrote %s", name, path)
         prefix = f"{name}/" if several else ""
         figures |= {f"{prefix}{k}": v for k, v in _score(dataset, path, name).items()}

@@ -70,7 +70,10 @@ class Checkpoints:
             except CheckpointError as error:
                 logger.warning("%s; trying the one before", error)
                 continue
-            return path, _restore(path, state, parts)
+            try:
+                return path, _restore(path, state, parts)
+            except CheckpointError as error:
+                raise CheckpointError(f"{error} ({_POINTER} in that folder decides which file is taken.)") from error
         if files:
             raise CheckpointError(
                 f"{self.folder}: none of its {len(files)} checkpoints can be read. Start again in another OUTPUT_DIR."

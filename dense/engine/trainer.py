@@ -74,27 +74,37 @@ class Trainer:
         save_weights(path, tensors, metadata={"config": self.cfg.dump(), "step": str(self.step)})
         logger.info("wrote %s", path)
 
-    def train(self, batches: Iterator[Batch], evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None) -> None:
-        """Run to SOLVER.MAX_ITER.
+    def train(
+        self,
+        batches: Iterator[Batch],
+        evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None,
+        stop_after: int | None = None,
+    ) -> bool:
+        """Run to SOLVER.MAX_ITER, or only to ``stop_after`` (a checkpoint is written there too).
 
         Args:
             batches: starts at ``self.step``.
             evaluate: called every TEST.EVAL_PERIOD steps and at the end with the model and the step; its figures are written.
+            stop_after: number of steps, counted from the run's beginning; ``None`` = to the end.
+
+        Returns: True if the run has come to SOLVER.MAX_ITER.
         """
         last, period, eval_period = self.cfg.SOLVER.MAX_ITER, self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD
+        stop = last if stop_after is None else min(last, stop_after)
         self.wrapped.train()
-        while self.step < last:
+        while self.step < stop:
             started = time.monotonic()
             batch = next(batches)
             data_time = time.monotonic() - started
             losses = self.run_step(batch)
             self.step += 1
-            if self.step % 20 == 0 or self.step == last:
+            if self.step % 20 == 0 or self.step == stop:
                 self._write({**losses, "data_time": data_time, "time": time.monotonic() - started})
-            if self.step % period == 0 or self.step == last:
+            if self.step % period == 0 or self.step == stop:
                 self.save()
             if evaluate is not None and ((eval_period > 0 and self.step % eval_period == 0) or self.step == last):
                 self._evaluate(evaluate)
+        return self.step >= last
 
     def run_step(self, batch: Batch) -> dict[str, float]:
         """One step.

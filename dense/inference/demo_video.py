@@ -1,15 +1,16 @@
 """The ``demo-video`` command: a video in; an annotated video, pictures and masks out; frame by frame, in constant memory."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dense.errors import ConfigError, DenseError
+from dense.command_line import new_parser, run_command
+from dense.errors import ConfigError
 from dense.inference.progress import frame_progress
 from dense.inference.stream_files import JSONLinesWriter, write_tracks
 from dense.video import DamagedVideoError, FrameFolderWriter, FrameSource, VideoWriter, check_output_path, open_frames
@@ -46,23 +47,17 @@ class Outputs:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        prog="demo_video.py",
-        description="Segment and track the objects of a video.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--input", required=True, metavar="VIDEO", help="video file, folder of frames, 'pattern/*.jpg', or webcam:N")
+    parser = new_parser("demo_video.py", "Segment and track the objects of a video.", _EXAMPLES)
+    parser.add_argument("--input", required=True, metavar="VIDEO", help="video file, folder, 'pattern/*.jpg', or webcam:N")
     parser.add_argument("--output", required=True, metavar="PATH", help="folder for all results, or the video file to write")
     parser.add_argument("--config-file", metavar="FILE", help="YAML file (weights: MODEL.WEIGHTS FILE)")
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="without --config-file: zoo name or .safetensors file")
-    parser.add_argument("--min-score", "--confidence-threshold", type=float, default=0.3, metavar="S", help="default %(default)s")
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="zoo name or .safetensors file")
+    parser.add_argument("--min-score", "--confidence-threshold", type=float, default=0.3, metavar="S", help="default 0.3")
     parser.add_argument("--save-frames", action="store_true", help="also write every annotated frame as PNG")
     parser.add_argument("--no-video", action="store_true", help="write no video")
-    parser.add_argument("--rate", type=Fraction, default=Fraction(10), metavar="FPS", help="of a folder of frames (default 10)")
+    parser.add_argument("--rate", default="10", metavar="FPS", help="of a folder of frames (default 10)")
     parser.add_argument("--stream", type=int, default=None, metavar="N", help="video stream of the file (default: the best)")
     parser.add_argument("--max-frames", type=int, default=None, metavar="N", help="stop after so many frames")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="configuration values")
     return parser
 
@@ -72,19 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns: 0 done, 1 wrong input (one line on stderr; frames already written stay). Wrong usage exits with 2.
     """
-    arguments = build_parser().parse_args(argv)
-    try:
-        written = run(arguments)
-    except DenseError as error:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; frames written so far are kept\n")
-        return 130
-    sys.stdout.write("".join(f"{path}\n" for path in written))
-    return 0
+    arguments = build_parser().parse_intermixed_args(argv)
+
+    def work() -> None:
+        sys.stdout.write("".join(f"{path}\n" for path in run(arguments)))
+
+    return run_command(work, debug=arguments.debug, interrupted="interrupted; frames written so far are kept")
 
 
 def run(arguments: argparse.Namespace) -> list[Path]:
@@ -92,9 +80,11 @@ def run(arguments: argparse.Namespace) -> list[Path]:
 
     Returns: the files and folders written.
     """
-    outputs = _outputs(Path(arguments.output), arguments)
     if not 0 <= arguments.min_score <= 1:
         raise ConfigError(f"--min-score {arguments.min_score}: expected a number from 0 to 1.")
+    if arguments.max_frames is not None and arguments.max_frames < 1:
+        raise ConfigError(f"--max-frames {arguments.max_frames}: expected 1 or more.")
+    outputs = _outputs(Path(arguments.output), arguments)
     source = open_frames(_camera_or_path(arguments.input), rate=arguments.rate, stream=arguments.stream)
     with source:
         from dense.inference.video_predictor import VideoPredictor
@@ -133,18 +123,21 @@ def process(predictor: Any, source: FrameSource, outputs: Outputs, max_frames: i
 
 def _outputs(target: Path, arguments: argparse.Namespace) -> Outputs:
     """Decide on and check the output files: before the model runs, not after."""
-    if target.suffix and not target.is_dir():
-        check_output_path(target)
-        folder = target.parent / target.stem
-        frames = folder / "frames" if arguments.save_frames else None
-        return Outputs(None if arguments.no_video else target, frames, target.with_suffix(".jsonl"), None)
-    check_output_path(target / "annotated.mp4")
-    return Outputs(
-        video=None if arguments.no_video else target / "annotated.mp4",
-        frames=target / "frames" if arguments.save_frames else None,
-        lines=target / "predictions.jsonl",
-        tracks=target / "results.json",
-    )
+    if target.suffix and not target.is_dir() and not arguments.output.endswith(("/", os.sep)):
+        video, folder = target, target.parent / target.stem
+        lines, tracks = target.with_suffix(".jsonl"), None
+    else:
+        video, folder = target / "annotated.mp4", target
+        lines, tracks = target / "predictions.jsonl", target / "results.json"
+    frames = folder / "frames" if arguments.save_frames else None
+    for path in (video, frames):
+        if path is not None and path.exists() and path.resolve() == Path(arguments.input).resolve():
+            raise ConfigError(f"--output {arguments.output}: would overwrite the input {arguments.input}. Give another place.")
+    check_output_path(video)
+    for path in (lines, tracks):
+        if path is not None and path.is_dir():
+            raise ConfigError(f"{path}: is a folder, but a file of results goes there. Give another --output.")
+    return Outputs(None if arguments.no_video else video, frames, lines, tracks)
 
 
 def _camera_or_path(text: str) -> str | int:

@@ -2,13 +2,12 @@
 
 import argparse
 import platform
-import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from dense.errors import DenseError
+from dense.command_line import new_parser, run_command
 from dense.inference.demo_video import DEFAULT_MODEL, Outputs, process
 from dense.inference.world_pages import own_video_report, world_report, write_world_video
 from dense.inference.world_run import model_card, run_world, score_table
@@ -27,38 +26,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """``demo-world``: returns 0 done, 1 wrong input. Wrong usage exits with 2."""
     parser = _parser("demo-world", "Segment and track held-out videos of the procedural world, or a video of your own.", 12)
     parser.add_argument("--input", metavar="VIDEO", help="your own video, folder of frames or webcam:N")
-    return _guarded(parser.parse_args(argv), _demo)
+    arguments = parser.parse_args(argv)
+    return run_command(lambda: _demo(arguments), debug=arguments.debug)
 
 
 def evaluate(argv: Sequence[str] | None = None) -> int:
     """``eval-world``: returns 0 done, 1 wrong input. Wrong usage exits with 2."""
     parser = _parser("eval-world", "Score the shipped model on held-out videos of the procedural world.", 40)
-    return _guarded(parser.parse_args(argv), _evaluate)
+    arguments = parser.parse_args(argv)
+    return run_command(lambda: _evaluate(arguments), debug=arguments.debug)
 
 
 def _parser(name: str, description: str, videos: int) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"dense {name}",
-        description=description,
-        epilog=_EXAMPLES.replace("demo-world", name),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser(f"dense {name}", description, _EXAMPLES.replace("demo-world", name))
     parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR", help="default %(default)s")
     parser.add_argument("--videos", type=int, default=videos, metavar="N", help="default %(default)s")
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="zoo name or .safetensors file")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
     return parser
-
-
-def _guarded(arguments: argparse.Namespace, function: Any) -> int:  # noqa: ANN401
-    try:
-        function(arguments)
-    except DenseError as error:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
-    return 0
 
 
 def _predictor(arguments: argparse.Namespace) -> Any:  # noqa: ANN401  imported late: torch takes seconds

@@ -22,7 +22,7 @@ _WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode with the configuration it was built from (``None`` if it came as a module) and category names."""
+    """A model in evaluation mode, the configuration it was built from (``None`` if it came as a module), category names."""
 
     model: nn.Module
     cfg: Any
@@ -46,40 +46,68 @@ def load_model(source: Any, overrides: Sequence[Any] = ()) -> LoadedModel:  # no
     """Build or take a model.
 
     Args:
-        source: a module; a ``CfgNode``; a ``.yaml`` file; a ``.safetensors`` file that carries its configuration; or a zoo name.
+        source: a module; a ``CfgNode``; a ``.yaml`` file; a ``.safetensors`` file that carries one; or a zoo name.
         overrides: ``KEY VALUE`` pairs over the configuration (not for modules).
 
     Raises: ConfigError, CheckpointError.
     """
+    from detectron2.config import CfgNode
+
     from dense.config.loading import load_config
-    from dense.modeling.builder import build_model
 
     if isinstance(source, nn.Module):
+        if overrides:
+            raise ConfigError("overrides: the model is built already. Give a configuration instead of a module.")
         return LoadedModel(source.eval(), None, ())
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if path.suffix in {".yaml", ".yml"}:
-            cfg = load_config(path, overrides)
-        else:
-            return _from_weights(path if path.suffix or path.exists() else zoo_weights(str(source)), overrides)
-    else:
-        cfg = source
-    return LoadedModel(build_model(cfg).eval(), cfg, _categories(cfg))
+    if isinstance(source, CfgNode):
+        return _build(_config_of_text(source.dump(), overrides, "configuration") if overrides else source)
+    if not isinstance(source, str | os.PathLike):
+        raise ConfigError(
+            f"model: is a {type(source).__name__}, expected a module, a CfgNode, a .yaml or .safetensors file, or a zoo name."
+        )
+    path = Path(source)
+    if path.suffix in {".yaml", ".yml"}:
+        return _build(load_config(path, overrides))
+    return _from_weights(path if path.suffix or path.exists() else zoo_weights(str(source)), overrides)
+
+
+def _build(cfg: Any, categories: tuple[str, ...] = ()) -> LoadedModel:  # noqa: ANN401  Detectron2 is imported late
+    from dense.modeling.builder import build_model
+
+    return LoadedModel(build_model(cfg).eval(), cfg, categories or _categories(cfg))
 
 
 def _from_weights(path: Path, overrides: Sequence[Any]) -> LoadedModel:
-    from dense.config.loading import load_config
-    from dense.modeling.builder import build_model
-
+    if path.is_file() and path.suffix != ".safetensors":
+        raise ConfigError(f"{path}: is no .safetensors file. Give the YAML file, and the weights as MODEL.WEIGHTS.")
     metadata = read_metadata(path)
     if "config" not in metadata:
         raise CheckpointError(f"{path}: carries no configuration. Give the YAML file, and the weights as MODEL.WEIGHTS.")
+    cfg = _config_of_text(metadata["config"], ["MODEL.WEIGHTS", str(path), *overrides], f"configuration inside {path}")
+    return _build(cfg, _names_inside(metadata, path))
+
+
+def _config_of_text(text: str, overrides: Sequence[Any], where: str) -> Any:  # noqa: ANN401
+    from dense.config.loading import load_config
+
     with tempfile.TemporaryDirectory() as folder:
         yaml = Path(folder) / "config.yaml"
-        yaml.write_text(metadata["config"], encoding="utf-8")
-        cfg = load_config(yaml, ["MODEL.WEIGHTS", str(path), *overrides])
-    categories = tuple(json.loads(metadata.get("categories", "[]"))) or _categories(cfg)
-    return LoadedModel(build_model(cfg).eval(), cfg, categories)
+        yaml.write_text(text, encoding="utf-8")
+        try:
+            return load_config(yaml, overrides)
+        except ConfigError as error:  # the temporary file means nothing to the user
+            raise ConfigError(str(error).replace(str(yaml), where)) from error
+
+
+def _names_inside(metadata: dict[str, str], path: Path) -> tuple[str, ...]:
+    """Category names in a weights file; none if it has none."""
+    try:
+        names = json.loads(metadata.get("categories", "[]"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its list of categories is no JSON ({error}).") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{path}: its categories are {str(names)[:60]!r}, expected a list of names.")
+    return tuple(names)
 
 
 def _categories(cfg: Any) -> tuple[str, ...]:  # noqa: ANN401

@@ -43,7 +43,7 @@ def _bar(label: str, total: int | None, unit: str) -> Iterator[Callable[[], None
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a file name may hold brackets
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[pace]}"),

@@ -1,4 +1,4 @@
-"""The ``publish`` command: a training checkpoint → float16 weights that carry their configuration, and a model card with figures."""
+"""Publishing: a training checkpoint → float16 weights that carry their configuration, and a model card with figures."""
 
 import argparse
 import json
@@ -13,8 +13,9 @@ import torch
 
 from dense.checkpoint.reading import read_checkpoint
 from dense.checkpoint.writing import file_hash, save_weights
+from dense.command_line import new_parser, run_command
 from dense.config import load_config
-from dense.errors import CheckpointError, DenseError
+from dense.errors import CheckpointError
 from dense.inference.model_source import load_model
 from dense.inference.video_predictor import VideoPredictor
 from dense.inference.world_run import HELD_OUT_SEED, run_world
@@ -27,26 +28,21 @@ _SIZES = (12, 40)  # held-out videos: of `make demo`, of `make eval-world`
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line: 0 done, 1 wrong input."""
-    parser = argparse.ArgumentParser(
-        prog="publish_model.py",
-        description="Turn a checkpoint of a world model into shipped weights and their model card (scores 12 and 40 videos).",
+    parser = new_parser(
+        "publish_model.py",
+        "Turn a checkpoint of a world model into shipped weights and their model card (scores 12 and 40 videos).",
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="model_NNNNNNN.pth of a run")
     parser.add_argument("--name", required=True, help="file name without extension")
     parser.add_argument("--facts", required=True, type=Path, metavar="FILE", help="JSON: summary, training, licences, …")
     parser.add_argument("--output", type=Path, default=Path("weights"), metavar="DIR", help="default %(default)s")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
     arguments = parser.parse_args(argv)
-    try:
-        path = publish(arguments)
-    except DenseError as error:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
-    sys.stdout.write(f"{path}\n")
-    return 0
+
+    def work() -> None:
+        sys.stdout.write(f"{publish(arguments)}\n")
+
+    return run_command(work, debug=arguments.debug)
 
 
 def publish(arguments: argparse.Namespace) -> Path:
@@ -85,14 +81,19 @@ def publish(arguments: argparse.Namespace) -> Path:
 
 def _rounded(scores: dict[str, Any]) -> dict[str, Any]:
     """Figures with two digits; undefined ones ``None``."""
-    return {
-        k: _rounded(v) if isinstance(v, dict) else None if math.isnan(v) else round(float(v), 2) for k, v in scores.items()
-    }
+    return {k: _rounded(v) if isinstance(v, dict) else None if math.isnan(v) else round(float(v), 2) for k, v in scores.items()}
 
 
 def _text(card: dict[str, Any]) -> str:
     head = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
-    lines = [f"# {card['name']}", "", str(card.get("summary", "")), "", "| | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
+    lines = [
+        f"# {card['name']}",
+        "",
+        str(card.get("summary", "")),
+        "",
+        "| | " + " | ".join(head) + " |",
+        "|---" * (len(head) + 1) + "|",
+    ]
     for label, scores in card["figures"].items():
         cells = ("–" if scores[name] is None else f"{scores[name]:.1f}" for name in head)
         lines.append(f"| {label} | " + " | ".join(cells) + " |")

@@ -1,8 +1,9 @@
 """Results of a stream on disk: JSON Lines as it goes, the YouTube-VIS results form at the end."""
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +15,7 @@ __all__ = ["JSONLinesWriter", "write_tracks"]
 
 
 class JSONLinesWriter:
-    """First line: ``{"source", "categories"}``; then one line per frame, flushed, so that a killed run loses nothing.
+    """First line: ``{"source", "categories"}``; then one line per frame, handed over whole, so that a killed run loses nothing.
 
     A frame's line: ``{"frame", "time_s", "height", "width", "objects": [{"track_id", "category", "label", "score", "rle"}]}``.
     """
@@ -23,14 +24,15 @@ class JSONLinesWriter:
         self.path = Path(path)
         self.header = {"source": source, "categories": list(categories)}
         self.categories = categories
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
 
     def __enter__(self) -> "JSONLinesWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk was reported by `write` already
+                self._file.close()
 
     def write(self, result: FrameResult) -> None:
         """Append one frame (the file is made with the first).
@@ -51,9 +53,9 @@ class JSONLinesWriter:
         try:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self.path.open("w", encoding="utf-8")
-                self._file.write(json.dumps(self.header, ensure_ascii=False) + "\n")
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                self._file = self.path.open("wb")
+                self._file.write(_line(self.header))
+            self._file.write(_line(line))  # in one piece: a text file would pass it on in parts of 8 kB
             self._file.flush()
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror}). Frames so far are kept.") from error
@@ -62,21 +64,25 @@ class JSONLinesWriter:
         return self.categories[label] if 0 <= label < len(self.categories) else f"category {label}"
 
 
+def _line(value: object) -> bytes:
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+
+
 def write_tracks(lines: str | os.PathLike[str], path: str | os.PathLike[str], video_id: int = 1) -> None:
     """Turn a JSON Lines file into the YouTube-VIS results form.
 
     Each track becomes one entry; label and score are those of the last frame that shows it; ``category_id`` is the label + 1.
+    Memory grows with the compressed masks. What a killed run left of its last line is passed over.
+    Raises: DataError naming file and line if it is no such file, or the result cannot be written.
     """
     tracks: dict[int, dict[str, Any]] = {}
     frames = 0
-    with Path(lines).open(encoding="utf-8") as file:
-        next(file, None)  # header
-        for text in file:
-            for item in json.loads(text)["objects"]:
-                track = tracks.setdefault(item["track_id"], {"masks": {}})
-                track |= {"category_id": item["label"] + 1, "score": item["score"]}
-                track["masks"][frames] = item["rle"]
-            frames += 1
+    for objects in _objects(Path(lines)):
+        for item in objects:
+            track = tracks.setdefault(item["track_id"], {"masks": {}})
+            track |= {"category_id": item["label"] + 1, "score": item["score"]}
+            track["masks"][frames] = item["rle"]
+        frames += 1
     results = [
         {
             "video_id": video_id,
@@ -87,3 +93,19 @@ def write_tracks(lines: str | os.PathLike[str], path: str | os.PathLike[str], vi
         for track in tracks.values()
     ]
     write_json(path, sorted(results, key=lambda r: -r["score"]))
+
+
+def _objects(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """The objects of each frame's line."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            next(file, None)  # header
+            for number, text in enumerate(file, start=2):
+                if not text.endswith("\n"):
+                    return
+                try:
+                    yield json.loads(text)["objects"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DataError(f"{path}: line {number} is no frame of results. Run the demo again.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error

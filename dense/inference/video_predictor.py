@@ -32,7 +32,7 @@ class StreamState:
     Attributes:
         model: the model's own state.
         frames: number of frames seen.
-        time_s: presentation time of the last frame in seconds.
+        time_s: presentation time of the last frame in seconds; frames of a later call that start again at 0 follow it.
     """
 
     model: Any = None
@@ -42,7 +42,7 @@ class StreamState:
 
 @dataclass(frozen=True)
 class _Prediction:
-    """One frame before anything is selected: ``logits`` ``(Q, K+1)`` so far, ``masks`` ``(Q, h, w)`` with the sizes of ``window``."""
+    """One frame, nothing selected yet: ``logits`` ``(Q, K+1)`` so far, ``masks`` ``(Q, h, w)``, sizes as in ``window``."""
 
     frame: Frame
     logits: Tensor
@@ -76,6 +76,8 @@ class VideoPredictor:
         max_objects: (object, class) pairs that ``predict`` keeps; ``None`` = MODEL.MASK_FORMER.TEST.MAX_NUM.
         min_score: least score of an object in a ``stream``'s results, in [0, 1].
         categories: names of the classes; ``None`` = those of the configuration's data set.
+
+    Raises: ConfigError for a model that takes no videos or a value out of its range; CheckpointError for unusable weights.
     """
 
     def __init__(
@@ -89,9 +91,16 @@ class VideoPredictor:
         min_score: float = 0.3,
         categories: Sequence[str] | None = None,
     ) -> None:
+        if not 0 <= min_score <= 1:
+            raise ConfigError(f"min_score: {min_score}, expected a number from 0 to 1.")
+        for name, value, least in (("min_size", min_size, 0), ("max_size", max_size, 1), ("max_objects", max_objects, 1)):
+            if value is not None and value < least:
+                raise ConfigError(f"{name}: {value}, expected {least} or more.")
         loaded = load_model(source, overrides)
         if not isinstance(loaded.model, StreamingModel):
-            raise ConfigError(f"{type(loaded.model).__name__}: is no video model. Use a configuration whose model takes videos.")
+            raise ConfigError(
+                f"{type(loaded.model).__name__}: is no video model. Use a configuration whose model takes videos."
+            )
         self.model: Any = loaded.model
         self.cfg = loaded.cfg
         self.categories = tuple(loaded.categories if categories is None else categories)
@@ -189,15 +198,13 @@ class VideoPredictor:
         if state.model is None:
             state.model = self.model.start()
         with source:
-            iterator = iter(source)
-            offset = state.frames
+            iterator = _continued(source, state)
             while window := _next_window(iterator, self.model.window):
                 predicted, state.model = self.model.step([self._input(f.image) for f in window.frames], state.model)
                 state.frames += len(window.frames)
                 state.time_s = window.frames[-1].time_s
                 for t, frame in enumerate(window.frames):
-                    numbered = Frame(frame.index + offset, frame.time_s, frame.image, frame.name)
-                    yield _Prediction(numbered, predicted.logits[t], predicted.masks[:, t], predicted)
+                    yield _Prediction(frame, predicted.logits[t], predicted.masks[:, t], predicted)
                 if window.error is not None:
                     raise window.error
 
@@ -209,6 +216,21 @@ class VideoPredictor:
         if self.bgr:
             image = image[:, :, ::-1]
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _continued(source: FrameSource, state: StreamState) -> Iterator[Frame]:
+    """The source's frames, numbered and timed after those that the state has seen."""
+    offset, after = state.frames, state.time_s
+    if not offset:
+        yield from source
+        return
+    shift: float | None = None
+    for frame in source:
+        if shift is None:  # absolute times, which go on by themselves, stay
+            shift = 0.0 if frame.time_s > after else after + float(1 / (source.rate or 10)) - frame.time_s
+        index = frame.index + offset
+        name = f"{index:06d}" if frame.name == f"{frame.index:06d}" else frame.name
+        yield Frame(index, frame.time_s + shift, frame.image, name)
 
 
 @dataclass(frozen=True)
@@ -225,7 +247,7 @@ def _next_window(frames: Iterator[Frame], size: int) -> _Window | None:
     try:
         for frame in islice(frames, size):
             taken.append(frame)
-    except Exception as error:  # noqa: BLE001  raised again once the frames before it are out
+    except Exception as error:  # raised again once the frames before it are out
         if not taken:
             raise
         return _Window(taken, error)

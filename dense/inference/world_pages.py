@@ -48,7 +48,9 @@ def write_world_video(run: WorldRun, path: Path) -> Path:
 
 def world_report(run: WorldRun, card: Mapping[str, Any], figures: Mapping[str, Any], facts: Mapping[str, Any]) -> Report:
     """The page of a scored run; ``figures`` are the card's for as many videos."""
-    per_category = [(name, ap, (figures.get("per_category") or {}).get(name)) for name, ap in run.scores["per_category"].items()]
+    per_category = [
+        (name, ap, (figures.get("per_category") or {}).get(name)) for name, ap in run.scores["per_category"].items()
+    ]
     return Report(
         title="Video instance segmentation on held-out world videos",
         summary=[Metric(name, run.scores[name], figures.get(name)) for name in _METRICS],
@@ -172,7 +174,7 @@ def own_video_report(label: str, folder: Path, facts: Mapping[str, Any]) -> Repo
         facts=dict(facts),
         notes=[
             "No ground truth: tracks and example frames only.",
-            "The shipped model knows the shapes of the procedural world; on real footage it shows that the path works, not more.",
+            "The shipped model knows the shapes of the procedural world; real footage shows that the path works, not more.",
         ],
     )
 

@@ -44,10 +44,11 @@ class WorldRun:
 def run_world(predictor: VideoPredictor, folder: Path, videos: int) -> WorldRun:
     """Make the first ``videos`` held-out videos (kept if they are there), predict and score them.
 
-    Writes ``folder/world`` (the data set) and ``folder/results.json``.
+    Writes ``folder/world_N`` (the data set of N videos) and ``folder/results.json``.
     """
-    make_video_world(folder / "world", seed=HELD_OUT_SEED, train_videos=0, valid_videos=videos, frames=FRAMES)
-    dataset = resolve_dataset(f"{folder / 'world' / 'valid.json'}:{folder / 'world' / 'valid' / 'JPEGImages'}").read()
+    world = folder / f"world_{videos}"
+    make_video_world(world, seed=HELD_OUT_SEED, train_videos=0, valid_videos=videos, frames=FRAMES)
+    dataset = resolve_dataset(f"{world / 'valid.json'}:{world / 'valid' / 'JPEGImages'}").read()
     ids = [category.id for category in dataset.categories]
     results, records = [], []
     with frame_progress("held-out videos", videos, unit="videos") as advance:

@@ -4,6 +4,7 @@
 ``deformable``  multi-scale deformable attention as a module
 ``mlp``         stack of linear layers with ReLU between
 ``position``    sine position encoding of a grid
+``windows``     windows over a map of tokens: split, join, shift
 """
 
 from dense.layers.attention import CrossAttentionLayer, FeedForwardLayer, SelfAttentionLayer

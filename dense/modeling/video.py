@@ -55,9 +55,7 @@ class ClipObjects:
     masks: Tensor
 
 
-def select_objects(
-    logits: Tensor, masks: Tensor, count: int, window: QueryWindow, output: tuple[int, int]
-) -> ClipObjects:
+def select_objects(logits: Tensor, masks: Tensor, count: int, window: QueryWindow, output: tuple[int, int]) -> ClipObjects:
     """Video instance result: the best (query, class) pairs and their masks (MinVIS, §3.3; no threshold, no rescoring).
 
     Args:

@@ -2,8 +2,9 @@
 
 ``ms_deform_attn.py``   multi-scale deformable attention: public function, checks, rules for autograd, compile, export, autocast
 ``reference.py``        the same in plain PyTorch: fallback, oracle, and what an exporter traces
-``library.py``          loads the binary, or keeps the reason why not: ``status()``
-``build.py``            compiles the binary: ``setup.py`` and ``python -m dense build-ops``
+``library.py``          loads the binaries, or keeps the reason why not: ``status()``
+``cuda.py``             the binary with the CUDA kernels: does it fit, has it ever run
+``build.py``            compiles the binaries: ``setup.py`` and ``python -m dense build-ops``
 
 Read ``ms_deform_attn.py`` first.
 """

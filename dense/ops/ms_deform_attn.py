@@ -1,7 +1,7 @@
 """Multi-scale deformable attention (Deformable DETR, eq. 3): public function, checks, and the operator's rules for torch.
 
-The arithmetic is in ``csrc/cpu`` (compiled) and in ``reference.py`` (plain PyTorch). Torch knows the operator as
-``torch.ops.dense.ms_deform_attn`` in both cases, so that programs compiled or exported with one run with the other.
+The arithmetic is in ``csrc/cpu``, ``csrc/cuda`` (compiled) and ``reference.py`` (plain PyTorch). Torch knows the operator as
+``torch.ops.dense.ms_deform_attn`` in all cases, so that programs compiled or exported with one run with the other.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _NAME = "dense::ms_deform_attn"
 _ARGUMENTS = "Tensor value, Tensor spatial_shapes, Tensor sampling_locations, Tensor attention_weights"
 _SCHEMAS = (  # as in csrc/ms_deform_attn.cpp; a test holds them together
     f"ms_deform_attn({_ARGUMENTS}) -> Tensor",
-    f"ms_deform_attn_backward(Tensor grad_output, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
+    f"ms_deform_attn_backward(Tensor grad_output, {_ARGUMENTS}, bool deterministic=False) -> (Tensor, Tensor, Tensor)",
 )
 
 
@@ -34,11 +34,14 @@ def ms_deform_attn(
 
     Differentiable once by value, locations and weights; works under ``torch.compile``, ``torch.export`` and autocast. float16
     and bfloat16 are computed in float32, and so is everything under autocast. The number of CPU threads does not change a bit.
+    On CUDA the gradient of ``value`` is summed in another order each run, unless ``torch.use_deterministic_algorithms`` is on:
+    then always in the same one, more slowly.
 
     Args:
         value: ``(B, S, M, C)``, the levels flattened row by row and joined, ``S = Σ H·W``.
         spatial_shapes: ``(L, 2)`` int64 as (H, W) in pixels, on the CPU or the device of ``value``; a level may be empty. Or
             pairs of Python ints: then ``torch.export`` gets plain PyTorch, and the exported file needs no operator of ours.
+            On a CUDA device their sum is checked there: wrong ones end in an assertion of the device.
         sampling_locations: ``(B, Q, M, L, P, 2)`` as (x, y), the whole level is [0, 1] (``align_corners=False``). Any value,
             even infinite; only a location that is not a number gives results that are not.
         attention_weights: ``(B, Q, M, L, P)``, used as given (no softmax here).
@@ -55,14 +58,18 @@ def ms_deform_attn(
     if not traced and shapes.device.type == "cpu":  # on an accelerator, reading them would make the host wait
         _check_rows(value, shapes.tolist())
     result_dtype = value.dtype
-    if autocast or value.dtype in (torch.float16, torch.bfloat16):
+    compiled = not traced and library.has_kernel("ms_deform_attn", value.device)
+    half = value.dtype in (torch.float16, torch.bfloat16) and not (
+        compiled and device_type == "cuda"
+    )  # that casts in registers
+    if autocast or half:
         value, sampling_locations, attention_weights = value.float(), sampling_locations.float(), attention_weights.float()
     if torch.compiler.is_exporting() and not isinstance(spatial_shapes, Tensor):
         result = ms_deform_attn_reference(value, spatial_shapes, sampling_locations, attention_weights)
-    elif traced or library.has_kernel("ms_deform_attn", device_type):
+    elif traced or compiled:
         result = torch.ops.dense.ms_deform_attn(value, shapes, sampling_locations, attention_weights)
     else:
-        library.warn_once()
+        library.warn_once(device_type)
         result = ms_deform_attn_reference(value, spatial_shapes, sampling_locations, attention_weights)
     return result.to(result_dtype)
 
@@ -125,12 +132,29 @@ def _fallback(value: Tensor, spatial_shapes: Tensor, sampling_locations: Tensor,
     return ms_deform_attn_reference(value, spatial_shapes, sampling_locations, attention_weights).contiguous()
 
 
+def _fallback_backward(
+    grad_output: Tensor,
+    value: Tensor,
+    spatial_shapes: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    deterministic: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    # Where grid_sample cannot be deterministic, it raises by itself.
+    return ms_deform_attn_reference_backward(grad_output, value, spatial_shapes, sampling_locations, attention_weights)
+
+
 def _fake(value: Tensor, spatial_shapes: Tensor, sampling_locations: Tensor, attention_weights: Tensor) -> Tensor:
     return value.new_empty(value.shape[0], sampling_locations.shape[1], value.shape[2] * value.shape[3])
 
 
 def _fake_backward(
-    grad_output: Tensor, value: Tensor, spatial_shapes: Tensor, sampling_locations: Tensor, attention_weights: Tensor
+    grad_output: Tensor,
+    value: Tensor,
+    spatial_shapes: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    deterministic: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return value.new_empty(value.shape), value.new_empty(sampling_locations.shape), value.new_empty(attention_weights.shape)
 
@@ -140,7 +164,8 @@ def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa
 
 
 def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:  # noqa: ANN401
-    by_value, by_locations, by_weights = torch.ops.dense.ms_deform_attn_backward(gradient, *ctx.saved_tensors)
+    flag = (True,) if torch.are_deterministic_algorithms_enabled() else ()  # left out, a binary of older sources also serves
+    by_value, by_locations, by_weights = torch.ops.dense.ms_deform_attn_backward(gradient, *ctx.saved_tensors, *flag)
     return by_value, None, by_locations, by_weights
 
 
@@ -157,7 +182,7 @@ def _register() -> torch.library.Library:
             fragment.define(schema)
     # For every device without a kernel of its own.
     fragment.impl("ms_deform_attn", _fallback, "CompositeExplicitAutograd")
-    fragment.impl("ms_deform_attn_backward", ms_deform_attn_reference_backward, "CompositeExplicitAutograd")
+    fragment.impl("ms_deform_attn_backward", _fallback_backward, "CompositeExplicitAutograd")
     torch.library.register_fake(_NAME, _fake, lib=fragment)
     torch.library.register_fake(f"{_NAME}_backward", _fake_backward, lib=fragment)
     torch.library.register_autograd(_NAME, _differentiate, setup_context=_save, lib=fragment)

@@ -36,24 +36,27 @@ def encode_stack(masks: NDArray[Any]) -> list[RLE]:
 
 
 def decode(rle: RLE) -> NDArray[np.bool_]:
-    """Expand to a ``(H, W)`` bool mask."""
+    """Expand to a ``(H, W)`` bool mask. Raises: DataError if the runs are malformed or do not fill the size."""
     from pycocotools import mask as coco_mask
 
-    return coco_mask.decode(rle).astype(bool)  # type: ignore[no-any-return]
+    checked = _check(rle)
+    return np.zeros(rle["size"], bool) if checked is None else coco_mask.decode(checked).astype(bool)
 
 
 def area(rle: RLE) -> int:
-    """Number of pixels inside."""
+    """Number of pixels inside. Raises: as ``decode``."""
     from pycocotools import mask as coco_mask
 
-    return int(coco_mask.area(rle))
+    checked = _check(rle)
+    return 0 if checked is None else int(coco_mask.area(checked))
 
 
 def bounding_box(rle: RLE) -> list[float]:
-    """``[x, y, width, height]`` in pixels; all zero for an empty mask."""
+    """``[x, y, width, height]`` in pixels; all zero for an empty mask. Raises: as ``decode``."""
     from pycocotools import mask as coco_mask
 
-    return [float(v) for v in coco_mask.toBbox(rle)]
+    checked = _check(rle)
+    return [0.0] * 4 if checked is None else [float(v) for v in coco_mask.toBbox(checked)]
 
 
 def to_rle(segmentation: object, height: int, width: int, where: str = "segmentation") -> RLE | None:
@@ -82,6 +85,15 @@ def _to_text(rle: dict[str, Any]) -> RLE:
     return {"size": [int(s) for s in rle["size"]], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
 
 
+def _check(rle: RLE) -> RLE | None:
+    """The mask if it is sound, ``None`` if it has no pixels (the C library divides by its height)."""
+    size = rle.get("size")
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(s, int) and s >= 0 for s in size):
+        raise DataError(f"RLE `size` is {size!r}, expected [height, width].")
+    checked = _from_mapping(dict(rle), size[0], size[1], "mask")
+    return checked if size[0] * size[1] else None
+
+
 def _from_mapping(rle: dict[str, Any], height: int, width: int, where: str) -> RLE:
     size, counts = rle.get("size"), rle.get("counts")
     if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(s, int) for s in size):
@@ -98,6 +110,8 @@ def _from_mapping(rle: dict[str, Any], height: int, width: int, where: str) -> R
     if not isinstance(counts, str):
         raise DataError(f"{where}: RLE `counts` is {type(counts).__name__}, expected text or a list of integers.")
     total = _sum_of_runs(counts)
+    if total is None:
+        raise DataError(f"{where}: RLE counts are malformed ({counts[:40]!r}). Re-export the masks.")
     if total != height * width:
         raise DataError(f"{where}: RLE counts cover {total} pixels, expected {height * width} ({height}x{width}).")
     return {"size": [height, width], "counts": counts}
@@ -108,25 +122,23 @@ def _sum_of_runs(counts: str) -> int | None:
 
     The C library behind ``decode`` trusts its input: wrong counts would read and write out of bounds.
     """
-    runs: list[int] = []
-    value, shift = 0, 0
-    for char in counts:
-        digit = ord(char) - 48
-        if not 0 <= digit < 64 or shift > 30:
-            return None
-        value |= (digit & 31) << shift
-        shift += 5
-        if digit & 32:
-            continue
-        if digit & 16:
-            value -= 1 << shift
-        if len(runs) > 2:
-            value += runs[-2]
-        if value < 0:
-            return None
-        runs.append(value)
-        value, shift = 0, 0
-    return sum(runs) if shift == 0 else None
+    codes = np.frombuffer(counts.encode("utf-8"), np.uint8).astype(np.int64) - 48
+    if codes.size == 0:
+        return 0
+    ends = np.flatnonzero((codes & 32) == 0)  # the last character of each run
+    if codes.min() < 0 or codes.max() > 63 or len(ends) == 0 or ends[-1] != codes.size - 1:
+        return None
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > 7 or ((lengths == 7) & (codes[ends] > 1)).any():  # more than the library's 32 bits
+        return None
+    places = np.arange(codes.size) - np.repeat(starts, lengths)
+    deltas = np.add.reduceat((codes & 31) << (5 * places), starts)
+    deltas -= np.where(codes[ends] & 16, 1 << (5 * lengths), 0)
+    runs = deltas.copy()
+    runs[1::2] = np.cumsum(deltas[1::2])
+    runs[2::2] = np.cumsum(deltas[2::2])
+    return None if runs.min() < 0 else int(runs.sum())
 
 
 def _compress_counts(counts: list[Any], height: int, width: int, where: str) -> RLE:

@@ -1,12 +1,100 @@
-"""Matching queries from frame to frame by their embeddings (MinVIS, §3.2)."""
+"""Keeping the order of queries from frame to frame by their embeddings; the parts that ``MODEL.ASSOCIATION.NAME`` names."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
+from detectron2.config import CfgNode, configurable
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dense.errors import NonFiniteError
+from dense.registry import Registry
 
-__all__ = ["match_embeddings"]
+__all__ = ["ASSOCIATIONS", "Association", "FrameAssociation", "Memory", "MemoryAssociation", "match_embeddings"]
+
+ASSOCIATIONS: Registry = Registry("association")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is known of each query of the video's order.
+
+    Attributes:
+        reference: embeddings ``(Q, C)`` that the next frame's are compared with.
+        weight: how much evidence stands behind each, ``(Q,)``.
+    """
+
+    reference: Tensor
+    weight: Tensor
+
+
+class Association(Protocol):
+    """Brings a frame's queries into the video's order."""
+
+    def __call__(self, embeddings: Tensor, logits: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
+        """Match one frame.
+
+        Args:
+            embeddings: ``(Q, C)`` of this frame.
+            logits: ``(Q, K+1)`` of this frame.
+            memory: from the frame before; ``None`` for the first, whose own order becomes the video's.
+
+        Returns: ``(Q,)`` int64 order, so that ``embeddings[order]`` stands in the video's order, and the memory after it.
+        Raises: NonFiniteError if an embedding is NaN, infinite or zero.
+        """
+
+
+@ASSOCIATIONS.register
+class FrameAssociation:
+    """Compare with the frame before, nothing else (MinVIS, §3.2)."""
+
+    @configurable
+    def __init__(self) -> None:
+        pass
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Reads nothing."""
+        return {}
+
+    def __call__(self, embeddings: Tensor, logits: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
+        """See ``Association``."""
+        if memory is None:
+            order = torch.arange(len(embeddings), device=embeddings.device)
+        else:
+            order = match_embeddings(embeddings, memory.reference)
+        return order, Memory(embeddings[order], torch.ones(len(embeddings), device=embeddings.device))
+
+
+@ASSOCIATIONS.register
+class MemoryAssociation:
+    """Compare with a running mean of each query's unit embeddings, weighted by its probability of being an object.
+
+    A query whose object is hidden or away keeps its old reference instead of drifting with the background, so that the object
+    finds its number again when it comes back. Not part of MinVIS (which remembers one frame); close in spirit to the
+    confidence-weighted memories of later online trackers. ``decay`` is what old evidence loses per frame, in (0, 1].
+    """
+
+    @configurable
+    def __init__(self, *, decay: float) -> None:
+        self.decay = decay
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Read MODEL.ASSOCIATION.DECAY."""
+        return {"decay": cfg.MODEL.ASSOCIATION.DECAY}
+
+    def __call__(self, embeddings: Tensor, logits: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
+        """See ``Association``."""
+        presence = 1 - logits.float().softmax(-1)[:, -1]  # (Q,)
+        if memory is None:
+            return torch.arange(len(embeddings), device=embeddings.device), Memory(_unit(embeddings), presence)
+        order = match_embeddings(embeddings, memory.reference)
+        fresh, kept = presence[order], memory.weight * self.decay
+        share = (fresh / (fresh + kept + 1e-6))[:, None]
+        reference = _unit((1 - share) * memory.reference + share * _unit(embeddings[order]))
+        return order, Memory(reference, kept + fresh)
 
 
 def match_embeddings(current: Tensor, reference: Tensor) -> Tensor:
@@ -14,7 +102,7 @@ def match_embeddings(current: Tensor, reference: Tensor) -> Tensor:
 
     Args:
         current: ``(Q, C)`` embeddings of this frame.
-        reference: ``(Q, C)`` embeddings of the frame before, in the video's order.
+        reference: ``(Q, C)`` embeddings in the video's order.
 
     Returns: ``(Q,)`` int64; ``current[result]`` stands in the video's order.
     Raises: NonFiniteError if an embedding is NaN, infinite or zero.

@@ -9,14 +9,16 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
-from dense.errors import ConfigError
+from dense.errors import ConfigError, DataError, NonFiniteError
 from dense.modeling.losses import SetCriterion
 from dense.modeling.meta_archs.image_segmenter import segmenter_parts
 from dense.modeling.preprocess import Preprocessor
 from dense.modeling.video import QueryWindow, clip_targets, select_objects
-from dense.projects.dvis.association import match_embeddings
+from dense.projects.dvis.association import ASSOCIATIONS, Association, Memory
 
 __all__ = ["SegmenterState", "VideoSegmenter"]
+
+_EMPTY = -1e4  # mask logit of nothing; finite, because it is interpolated
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,12 @@ class SegmenterState:
     """What is carried from window to window.
 
     Attributes:
-        reference: embeddings ``(Q, C)`` of the last frame in the video's order; ``None`` before the first frame.
+        memory: what the association remembers; ``None`` before the first frame.
         logit_sum: sum over frames of the class logits ``(Q, K+1)`` in the video's order.
         frames: number of frames seen.
     """
 
-    reference: Tensor | None = None
+    memory: Memory | None = None
     logit_sum: Tensor | None = None
     frames: int = 0
 
@@ -46,28 +48,33 @@ class VideoSegmenter(nn.Module):
         sem_seg_head: nn.Module,
         criterion: SetCriterion,
         preprocessor: Preprocessor,
+        association: Association,
         window: int,
         whole_video: bool,
         max_objects: int,
+        presence_threshold: float = 0.0,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.sem_seg_head = sem_seg_head
         self.criterion = criterion
         self.preprocessor = preprocessor
+        self.association, self.presence_threshold = association, presence_threshold
         self.window, self.whole_video, self.max_objects = window, whole_video, max_objects
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Read MODEL.MASK_FORMER.TEST.*."""
+        """Read MODEL.MASK_FORMER.TEST.* and MODEL.ASSOCIATION.NAME."""
         test = cfg.MODEL.MASK_FORMER.TEST
         if test.TASK != "vis":
             raise ConfigError(f"MODEL.MASK_FORMER.TEST.TASK: {test.TASK!r}, expected 'vis'; this model segments instances.")
         return {
             **segmenter_parts(cfg),
+            "association": ASSOCIATIONS.get(cfg.MODEL.ASSOCIATION.NAME)(cfg),
             "window": test.WINDOW_SIZE,
             "whole_video": not test.WINDOW_INFERENCE,
             "max_objects": test.MAX_NUM,
+            "presence_threshold": test.PRESENCE_THRESHOLD,
         }
 
     @property
@@ -99,6 +106,8 @@ class VideoSegmenter(nn.Module):
     @torch.no_grad()
     def _video(self, record: dict[str, Any]) -> dict[str, Any]:
         frames = record["image"]
+        if len(frames) == 0:
+            raise DataError("image: the video has no frame, expected at least one.")
         size = len(frames) if self.whole_video else self.window
         state, masks = self.start(), []
         for first in range(0, len(frames), size):
@@ -129,16 +138,25 @@ class VideoSegmenter(nn.Module):
         """
         stack = self.preprocessor(frames)
         output = self.sem_seg_head(self.backbone(stack.tensor))
-        final, reference, total = output.final, state.reference, state.logit_sum
+        final, memory, total = output.final, state.memory, state.logit_sum
+        if not torch.isfinite(final.logits).all():
+            raise NonFiniteError(
+                f"frames {state.frames} to {state.frames + len(frames) - 1}: the model's outputs are not finite."
+            )
         masks, means = [], []
         for t in range(len(frames)):
-            embedding, logits = output.embeddings[t], final.logits[t].float()
-            order = torch.arange(len(embedding), device=embedding.device)
-            if reference is not None:
-                order = match_embeddings(embedding, reference)
-            reference = embedding[order]
+            logits = final.logits[t].float()
+            order, memory = self.association(output.embeddings[t], logits, memory)
             total = logits[order] if total is None else total + logits[order]
             means.append(total / (state.frames + t + 1))
-            masks.append(final.masks[t, order, 0])
+            masks.append(self._present(final.masks[t, order, 0], logits[order]))
         window = QueryWindow(torch.stack(means), torch.stack(masks, dim=1), stack.padded, stack.sizes[0])
-        return window, SegmenterState(reference, total, state.frames + len(frames))
+        return window, SegmenterState(memory, total, state.frames + len(frames))
+
+    def _present(self, masks: Tensor, logits: Tensor) -> Tensor:
+        """Empty the masks ``(Q, h, w)`` of queries that this frame's logits ``(Q, K+1)`` take for no object.
+
+        Such a query often lies on another object while its own is away; MinVIS keeps its mask (threshold 0).
+        """
+        absent = 1 - logits.softmax(-1)[:, -1] < self.presence_threshold
+        return masks.masked_fill(absent[:, None, None], _EMPTY)

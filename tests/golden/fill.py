@@ -1,4 +1,4 @@
-"""Weights and draws of the reference arrays: the rule that gives a tensor from its official key, and readers of the stored files.
+"""Weights and draws of the reference arrays: the rule that gives a tensor from its official key, and readers of the files.
 
 The reference outputs were computed with weights that nobody has to store: each tensor is a function of its key and shape.
 """

@@ -72,4 +72,6 @@ def test_deformable_attention__wrong_arguments__raise():
     with pytest.raises(ValueError, match="width: 10"):
         DeformableAttention(10, 1, 4, 2)
     with pytest.raises(ValueError, match="last axis is 3"):
-        DeformableAttention(8, 1, 2, 2)(torch.zeros(1, 1, 8), torch.zeros(1, 1, 1, 3), torch.zeros(1, 4, 8), torch.tensor([[2, 2]]))
+        DeformableAttention(8, 1, 2, 2)(
+            torch.zeros(1, 1, 8), torch.zeros(1, 1, 1, 3), torch.zeros(1, 4, 8), torch.tensor([[2, 2]])
+        )

@@ -53,7 +53,8 @@ def test_instance_result__reference__equal(case, things):
     def rows(scores, classes, stack):
         """Sortable rows; ties may stand in any order."""
         return sorted(
-            (round(float(s), 5), int(c), m.tobytes()) for s, c, m in zip(scores, classes, np.ascontiguousarray(stack), strict=True)
+            (round(float(s), 5), int(c), m.tobytes())
+            for s, c, m in zip(scores, classes, np.ascontiguousarray(stack), strict=True)
         )
 
     ours = rows(result.scores.numpy(), result.labels.numpy(), result.masks.numpy())

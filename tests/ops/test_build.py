@@ -66,12 +66,12 @@ def test_build_in_place__sources__binary_with_record_that_loads(build):
     assert not list(folder.glob(".build-*"))
     record = json.loads((folder / "_C.json").read_text(encoding="utf-8"))
     assert record == {"torch": str(torch.__version__), "stable_abi": build.STABLE_ABI, "binary": built.name}
-    # library.py alone: the package would register the operator first.
+    # Without the package's __init__.py, which would register the operator first.
     code = (
-        "import importlib.util as util, pathlib, sys, torch\n"
-        f"spec = util.spec_from_file_location('library', {str(folder / 'library.py')!r})\n"
-        "library = sys.modules['library'] = util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(library)\n"
+        "import pathlib, sys, torch, types\n"
+        "package = sys.modules['dense.ops'] = types.ModuleType('dense.ops')\n"
+        f"package.__path__ = [{str(folder)!r}]\n"
+        "from dense.ops import library\n"
         f"found = library.load(pathlib.Path({str(folder)!r}), str(torch.__version__))\n"
         "assert found.loaded, found\n"
         "assert library.torch.ops.dense.ms_deform_attn.default\n"

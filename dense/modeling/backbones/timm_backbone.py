@@ -61,7 +61,7 @@ class TimmBackbone(Backbone):
         }
 
     def _freeze(self, stages: int) -> None:
-        """Freeze all layers up to the end of a stage (Detectron2's count): 1 = before res2, 2 = through res2, 3 = through res3, …
+        """Freeze all layers up to the end of a stage: 1 = before res2, 2 = through res2, 3 = through res3, … (as Detectron2).
 
         Layers are taken in the order of registration, which in timm is the order of the forward pass.
         """

@@ -1,4 +1,4 @@
-// Schema of multi-scale deformable attention; kernels lie under cpu/ (and, later, cuda/).
+// Schema of multi-scale deformable attention; kernels lie under cpu/ and cuda/.
 //
 // Written for torch's stable ABI (torch/csrc/stable), which since 2.10 has all the operator needs, parallel_for included: one
 // binary serves every torch from TORCH_TARGET_VERSION (set in dense/ops/build.py) on. Fake kernel, autograd and autocast rules are
@@ -10,5 +10,5 @@ STABLE_TORCH_LIBRARY_FRAGMENT(dense, m) {
       "ms_deform_attn(Tensor value, Tensor spatial_shapes, Tensor sampling_locations, Tensor attention_weights) -> Tensor");
   m.def(
       "ms_deform_attn_backward(Tensor grad_output, Tensor value, Tensor spatial_shapes, Tensor sampling_locations, "
-      "Tensor attention_weights) -> (Tensor, Tensor, Tensor)");
+      "Tensor attention_weights, bool deterministic=False) -> (Tensor, Tensor, Tensor)");
 }

@@ -43,7 +43,7 @@ def build(draw, settings=(48, 5, 0.1, 2.0, 5.0, 5.0, 3.0, 0.75), **options):
 @pytest.mark.golden
 @pytest.mark.parametrize("case", CASES)
 def test_set_criterion__reference_draws__equal_reference(golden, parity, case):
-    """Catches wrong divisors, class weights, point choice, suffixes or gradients; main prediction first, then auxiliary ones."""
+    """Catches wrong divisors, class weights, point choice, suffixes or gradients; the main prediction comes first."""
     settings = parity.Arrays(golden("matcher_criterion.npz"))["settings"]
     arrays = parity.Arrays(golden("matcher_criterion.npz"), f"{case}.")
     logits, masks = arrays.tensor("logits").requires_grad_(), arrays.tensor("masks").requires_grad_()

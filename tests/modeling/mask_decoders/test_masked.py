@@ -22,7 +22,7 @@ def build(arrays):
 @pytest.mark.golden
 @pytest.mark.parametrize("kind", ["post", "pre", "proj"])
 def test_masked_decoder__reference_weights__all_predictions_equal_reference(golden, parity, kind):
-    """Catches a wrong order of attention and norm, level embeddings in the positions, masks of the wrong level or prediction."""
+    """Catches a wrong order of attention and norm, level embeddings in the positions, masks of the wrong level."""
     arrays = parity.Arrays(golden("mask2former.npz"), f"td.{kind}.")
     decoder = parity.load_filled(build(arrays), "sem_seg_head.predictor.")
     with torch.no_grad():

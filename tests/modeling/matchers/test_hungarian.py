@@ -52,7 +52,8 @@ def test_hungarian_matcher__small__is_the_cheapest_of_all_assignments(objects):
     total = cost[query, obj].sum()
     wide = cost if cost.shape[0] <= cost.shape[1] else cost.T
     ways = (
-        sum(wide[i, j] for i, j in enumerate(columns)) for columns in itertools.permutations(range(wide.shape[1]), wide.shape[0])
+        sum(wide[i, j] for i, j in enumerate(columns))
+        for columns in itertools.permutations(range(wide.shape[1]), wide.shape[0])
     )
     assert total == pytest.approx(min(ways), rel=1e-5)
 

@@ -11,6 +11,7 @@ from dense.errors import ConfigError, DataError, NonFiniteError
 from dense.modeling.predictions import DecoderOutput, MaskPrediction
 from dense.modeling.preprocess import Preprocessor
 from dense.projects.dvis import VideoSegmenter
+from dense.projects.dvis.association import FrameAssociation
 
 QUERIES, CLASSES = 6, 3
 
@@ -42,6 +43,7 @@ def scripted(frames, window=2, whole_video=False, seed=0):
         sem_seg_head=Scripted(embeddings, logits, masks),
         criterion=nn.Identity(),
         preprocessor=Preprocessor([0.0] * 3, [1.0] * 3, 32),
+        association=FrameAssociation(),
         window=window,
         whole_video=whole_video,
         max_objects=4,
@@ -60,7 +62,7 @@ def test_step__shuffled_queries__come_back_in_the_first_frames_order():
     logits = torch.stack([head.logits[t][undo[t]] for t in range(5)])
     assert torch.allclose(window.logits[-1], logits.mean(0), atol=1e-6)
     assert torch.allclose(window.logits[1], logits[:2].mean(0), atol=1e-6)
-    assert torch.equal(state.reference, head.embeddings[4][undo[4]])
+    assert torch.equal(state.memory.reference, head.embeddings[4][undo[4]])
     assert state.frames == 5
     assert (window.padded, window.unpadded) == ((32, 32), (30, 28))
 
@@ -130,7 +132,9 @@ def record(labels, ids, frames=2):
     """A clip of made-up frames."""
     labels, ids = torch.tensor(labels), torch.tensor(ids)
     instances = [
-        SimpleNamespace(labels=torch.where(ids[:, t] == -1, -1, labels), ids=ids[:, t], masks=torch.rand(len(labels), 32, 40) < 0.5)
+        SimpleNamespace(
+            labels=torch.where(ids[:, t] == -1, -1, labels), ids=ids[:, t], masks=torch.rand(len(labels), 32, 40) < 0.5
+        )
         for t in range(frames)
     ]
     return {"image": [torch.rand(3, 32, 40) * 255 for _ in range(frames)], "instances": instances}
@@ -178,6 +182,26 @@ def test_training__outputs_not_finite__raise(tiny):
 
 def test_from_config__other_task__raises(root):
     """Catches panoptic video asked of a model that gives instances."""
-    cfg = load_config(root / "configs/dvis/ytvis19/minvis_r50.yaml", ["MODEL.MASK_FORMER.TEST.TASK", "vps", "MODEL.DEVICE", "meta"])
+    cfg = load_config(
+        root / "configs/dvis/ytvis19/minvis_r50.yaml", ["MODEL.MASK_FORMER.TEST.TASK", "vps", "MODEL.DEVICE", "meta"]
+    )
     with torch.device("meta"), pytest.raises(ConfigError, match="TASK: 'vps'"):
         build_model(cfg)
+
+
+def test_step__presence_threshold__empties_the_masks_of_absent_queries_only():
+    """Catches a gate that looks at the video's logits instead of the frame's, or that follows another order than the masks."""
+    model, frames, _ = scripted(4)
+    open_window, _ = model.step(frames, model.start())
+    model.presence_threshold = 0.7
+    window, _ = model.step(frames, model.start())
+    assert torch.equal(window.logits, open_window.logits)
+    memory, seen = None, []
+    for t in range(4):
+        logits = model.sem_seg_head.logits[t]
+        order, memory = model.association(model.sem_seg_head.embeddings[t], logits, memory)
+        present = 1 - logits[order].softmax(-1)[:, -1] >= 0.7
+        assert torch.equal(window.masks[present, t], open_window.masks[present, t])
+        assert (window.masks[~present, t] == -1e4).all()
+        seen += [bool(x) for x in present]
+    assert 0 < sum(seen) < len(seen)

@@ -12,6 +12,8 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include "../ms_deform_attn_checks.h"
+#include "../ms_deform_attn_corners.h"
 #include "ms_deform_attn_problem.h"
 
 // The loops are compiled twice, and the processor is asked which set it has: a wheel built on a new machine runs on an old one.
@@ -66,43 +68,17 @@ RangeKernel<T> pick_backward(int64_t channels) {
   return baseline::backward_kernel<T>(channels);
 }
 
-// Python checks first and speaks better; these stand between a direct call of torch.ops and a read past the end.
 std::vector<Level> checked_levels(
     const Tensor& value, const Tensor& shapes, const Tensor& locations, const Tensor& weights) {
+  check_arguments(value, shapes, locations, weights);
   STD_TORCH_CHECK(
-      value.dim() == 4 && shapes.dim() == 2 && locations.dim() == 6 && weights.dim() == 5,
-      "ms_deform_attn: value, spatial_shapes, sampling_locations, attention_weights have ", value.dim(), ", ", shapes.dim(), ", ",
-      locations.dim(), ", ", weights.dim(), " dimensions. Expected 4, 2, 6, 5.");
-  STD_TORCH_CHECK(
-      shapes.is_cpu() && shapes.scalar_type() == ScalarType::Long && shapes.size(1) == 2,
-      "ms_deform_attn: spatial_shapes must be int64 on the CPU, of shape (L, 2).");
-  STD_TORCH_CHECK(
-      locations.is_cpu() && weights.is_cpu() && locations.scalar_type() == value.scalar_type() &&
-          weights.scalar_type() == value.scalar_type(),
-      "ms_deform_attn: value, sampling_locations and attention_weights must have one dtype and lie on the CPU.");
-  STD_TORCH_CHECK(
-      locations.size(0) == value.size(0) && locations.size(2) == value.size(2) && locations.size(3) == shapes.size(0) &&
-          locations.size(5) == 2,
-      "ms_deform_attn: sampling_locations do not fit value and spatial_shapes: expected (B, Q, M, L, P, 2).");
-  for (int64_t i = 0; i < 5; ++i)
-    STD_TORCH_CHECK(
-        weights.size(i) == locations.size(i), "ms_deform_attn: attention_weights have size ", weights.size(i), " in dimension ", i,
-        " but sampling_locations ", locations.size(i), ".");
+      shapes.is_cpu() && locations.is_cpu() && weights.is_cpu(),
+      "ms_deform_attn: value is on the CPU, so spatial_shapes, sampling_locations and attention_weights must be, too.");
   const Tensor plain = torch::stable::contiguous(shapes);
-  const int64_t* const sizes = plain.const_data_ptr<int64_t>();
   std::vector<Level> levels;
-  int64_t start = 0;
-  for (int64_t i = 0; i < shapes.size(0); ++i) {
-    const int64_t height = sizes[2 * i], width = sizes[2 * i + 1];
-    // A level larger than what is left cannot be right; tested by division, since the product may overflow.
-    STD_TORCH_CHECK(
-        height >= 0 && width >= 0 && (height == 0 || width <= (value.size(1) - start) / height),
-        "ms_deform_attn: value has ", value.size(1), " rows but spatial_shapes need more: level ", i, " is ", height, "x", width, ".");
+  check_levels(plain.const_data_ptr<int64_t>(), shapes.size(0), value.size(1), [&](int64_t height, int64_t width, int64_t start) {
     levels.push_back({height, width, start});
-    start += height * width;
-  }
-  STD_TORCH_CHECK(
-      start == value.size(1), "ms_deform_attn: value has ", value.size(1), " rows but spatial_shapes sum to ", start, ".");
+  });
   return levels;
 }
 
@@ -159,14 +135,12 @@ Tensor forward(const Tensor& value, const Tensor& shapes, const Tensor& location
 }
 
 std::tuple<Tensor, Tensor, Tensor> backward(
-    const Tensor& grad_output, const Tensor& value, const Tensor& shapes, const Tensor& locations, const Tensor& weights) {
+    const Tensor& grad_output, const Tensor& value, const Tensor& shapes, const Tensor& locations, const Tensor& weights,
+    bool /*deterministic*/) {  // it always is
   check_dtype(value);
   std::vector<Level> levels = checked_levels(value, shapes, locations, weights);
-  STD_TORCH_CHECK(
-      grad_output.is_cpu() && grad_output.dim() == 3 && grad_output.scalar_type() == value.scalar_type() &&
-          grad_output.size(0) == value.size(0) && grad_output.size(1) == locations.size(1) &&
-          grad_output.size(2) == value.size(2) * value.size(3),
-      "ms_deform_attn_backward: grad_output must be (B, Q, M*C), of the dtype of value.");
+  check_grad_output(grad_output, value, locations);
+  STD_TORCH_CHECK(grad_output.is_cpu(), "ms_deform_attn_backward: value is on the CPU, so grad_output must be, too.");
   const Tensor g = torch::stable::contiguous(grad_output), v = torch::stable::contiguous(value);
   const Tensor p = torch::stable::contiguous(locations), w = torch::stable::contiguous(weights);
   Tensor by_value = torch::stable::new_zeros(v, v.sizes());

@@ -42,49 +42,6 @@ DENSE_INLINE T sum(const Pack<T>& pack) {
   else return (low[0] + low[2]) + (low[1] + low[3]);
 }
 
-// The four pixels around a point, row by row. Pixels outside the map are moved onto it and get the factors 0.
-template <typename T>
-struct Corners {
-  int64_t pixel[4];
-  T share[4];  // bilinear weight
-  T by_x[4];   // its derivative by the column
-  T by_y[4];   // and by the row
-};
-
-template <typename T>
-DENSE_INLINE Corners<T> corners(const Level& level, T column, T row) {
-  // floor, given column, row > -1
-  const int64_t left = static_cast<int64_t>(column) - (column < 0), top = static_cast<int64_t>(row) - (row < 0);
-  const T right_share = column - static_cast<T>(left), bottom_share = row - static_cast<T>(top);
-  const bool has_left = left >= 0, has_top = top >= 0, has_right = left + 1 < level.width, has_bottom = top + 1 < level.height;
-  const T x[2] = {has_left ? 1 - right_share : T(0), has_right ? right_share : T(0)};
-  const T y[2] = {has_top ? 1 - bottom_share : T(0), has_bottom ? bottom_share : T(0)};
-  const T x_slope[2] = {has_left ? T(-1) : T(0), has_right ? T(1) : T(0)};
-  const T y_slope[2] = {has_top ? T(-1) : T(0), has_bottom ? T(1) : T(0)};
-  const int64_t columns[2] = {has_left ? left : 0, has_right ? left + 1 : left};
-  const int64_t rows[2] = {has_top ? top : 0, has_bottom ? top + 1 : top};
-  Corners<T> result;
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    result.pixel[i] = rows[i / 2] * level.width + columns[i % 2];
-    result.share[i] = y[i / 2] * x[i % 2];
-    result.by_x[i] = y[i / 2] * x_slope[i % 2];
-    result.by_y[i] = y_slope[i / 2] * x[i % 2];
-  }
-  return result;
-}
-
-// False as well for a coordinate that is not a number. No integer is formed from a coordinate before this test.
-template <typename T>
-DENSE_INLINE bool inside(const Level& level, T column, T row) {
-  return column > -1 && row > -1 && column < static_cast<T>(level.width) && row < static_cast<T>(level.height);
-}
-
-template <typename T>
-DENSE_INLINE T pixel_coordinate(T location, int64_t size) {
-  return location * static_cast<T>(size) - T(0.5);
-}
-
 template <typename T, int N>
 DENSE_TARGET void forward_range(const Problem<T>& problem, int64_t begin, int64_t end) {
   constexpr int lanes = PackOf<T>::lanes;
@@ -103,11 +60,11 @@ DENSE_TARGET void forward_range(const Problem<T>& problem, int64_t begin, int64_
         const T* const map = image + level->start * stride + head * channels;
         for (int64_t point = 0; point < problem.points; ++point, location += 2, ++weight) {
           const T column = pixel_coordinate(location[0], level->width), row = pixel_coordinate(location[1], level->height);
-          if (!inside(*level, column, row) || level->width * level->height == 0) {
+          if (!inside(level->height, level->width, column, row) || level->width * level->height == 0) {
             poison += *weight * (location[0] != location[0] || location[1] != location[1] ? location[0] + location[1] : T(0));
             continue;
           }
-          const Corners<T> at = corners(*level, column, row);
+          const Corners<T, int64_t> at = corners(level->height, level->width, column, row);
           const T* const p0 = map + at.pixel[0] * stride;
           const T* const p1 = map + at.pixel[1] * stride;
           const T* const p2 = map + at.pixel[2] * stride;
@@ -205,8 +162,8 @@ DENSE_TARGET void backward_range(const Problem<T>& problem, int64_t begin, int64
         const T* const location = problem.locations + 2 * sample;
         T by_weight = 0, by_x = 0, by_y = 0;
         const T column = pixel_coordinate(location[0], level.width), row = pixel_coordinate(location[1], level.height);
-        if (inside(level, column, row) && level.width * level.height != 0) {
-          const Corners<T> at = corners(level, column, row);
+        if (inside(level.height, level.width, column, row) && level.width * level.height != 0) {
+          const Corners<T, int64_t> at = corners(level.height, level.width, column, row);
           const T weight = problem.weights[sample];
 #pragma GCC unroll 4
           for (int i = 0; i < 4; ++i) {

@@ -1,0 +1,149 @@
+"""Checkpoints of a run after all kinds of accidents; averaged weights; seeds."""
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from dense.engine.state import AveragedWeights, Checkpoints, step_seed
+from dense.errors import CheckpointError
+
+
+class Part:
+    """Anything with a state."""
+
+    def __init__(self, value=0):
+        self.value = value
+
+    def state_dict(self):
+        return {"value": self.value}
+
+    def load_state_dict(self, state):
+        self.value = state["value"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Checkpoints of steps 5, 10 and 15."""
+    checkpoints = Checkpoints(tmp_path)
+    for step in (5, 10, 15):
+        checkpoints.save(step, {"part": {"value": step}})
+    return checkpoints
+
+
+def resumed(checkpoints):
+    part = Part()
+    found = checkpoints.load_last({"part": part})
+    return None if found is None else (found[0].name, found[1], part.value)
+
+
+def test_load_last__whole__the_pointers_file(run):
+    """Catches the newest taken where the pointer names another (somebody may have set it back)."""
+    assert resumed(run) == ("model_0000015.pth", 15, 15)
+    (run.folder / "last_checkpoint").write_text("model_0000010.pth\n")
+    assert resumed(run) == ("model_0000010.pth", 10, 10)
+    assert run.last().name == "model_0000010.pth"
+
+
+@pytest.mark.parametrize("content", [b"", b"   \n", b"model_00000", b"model_0000099.pth", b"\xff\xfe\x00", b"../elsewhere.pth"])
+def test_load_last__pointer_broken__newest_with_a_warning(run, caplog, content):
+    """Catches a run that starts from scratch in silence because the pointer was half written."""
+    (run.folder / "last_checkpoint").write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert resumed(run) == ("model_0000015.pth", 15, 15)
+    assert any("last_checkpoint" in r.getMessage() for r in caplog.records)
+
+
+def test_load_last__no_pointer__newest(run):
+    """Catches a lost pointer taken for an empty folder."""
+    (run.folder / "last_checkpoint").unlink()
+    assert resumed(run) == ("model_0000015.pth", 15, 15)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 300])
+def test_load_last__newest_truncated__the_one_before(run, caplog, kept):
+    """Catches a crash on a file that a full disk or a power cut left incomplete."""
+    for step in (15, 10):
+        path = run.folder / f"model_{step:07d}.pth"
+        path.write_bytes(path.read_bytes()[:kept])
+    with caplog.at_level(logging.WARNING):
+        assert resumed(run) == ("model_0000005.pth", 5, 5)
+    assert [r.getMessage().count("trying the one before") for r in caplog.records] == [1, 1]
+
+
+def test_load_last__all_damaged__raises(run):
+    """Catches a run that starts from scratch in silence although there was one."""
+    for path in run.folder.glob("*.pth"):
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="none of its 3 checkpoints can be read"):
+        resumed(run)
+
+
+def test_load_last__nothing__is_none(tmp_path):
+    """Catches an error for a folder that is empty or not there; other files are not taken for checkpoints."""
+    assert resumed(Checkpoints(tmp_path / "new")) is None
+    (tmp_path / "model_final.pth").write_bytes(b"x")
+    (tmp_path / ".model_0000001.pth.abc.tmp").write_bytes(b"x")
+    assert resumed(Checkpoints(tmp_path)) is None
+    assert Checkpoints(tmp_path).last() is None
+
+
+def test_load__detectron2_checkpoint__says_what_is_missing(cases_folder):
+    """Catches a KeyError; case ckpt-last-empty: empty pointer, a file with weights but no optimizer."""
+    checkpoints = Checkpoints(cases_folder / "ckpt-last-empty")
+    assert checkpoints.last().name == "model_0000009.pth"
+    with pytest.raises(CheckpointError, match=r"step, optimizer missing.*MODEL\.WEIGHTS.*last_checkpoint"):
+        checkpoints.load_last({"model": Part(), "optimizer": Part()})
+
+
+def test_load__state_of_another_kind__raises_ours(run):
+    """Catches foreign errors from parts that meet a state they do not know."""
+    for state in ({}, [], 5):
+        path = run.save(20, {"part": state})
+        with pytest.raises(CheckpointError, match="its part does not fit"):
+            run.load(path, {"part": Part()})
+
+
+def test_save__killed_before_the_pointer__new_file_is_found(run, monkeypatch):
+    """Catches a pointer written before its file."""
+    import dense.engine.state as module
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "atomic_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.save(20, {"part": {"value": 20}})
+    assert resumed(run) == ("model_0000015.pth", 15, 15)  # the pointer still names a whole file
+    monkeypatch.undo()
+    (run.folder / "last_checkpoint").unlink()
+    assert resumed(run) == ("model_0000020.pth", 20, 20)
+
+
+def test_averaged_weights__constant_decay__is_the_moving_average():
+    """Catches a decay applied the wrong way round; early steps move faster."""
+    model = nn.BatchNorm1d(1)
+    averaged, expected = AveragedWeights(model, 0.9), 1.0
+    for step in range(40):
+        model.weight.data.fill_(float(step))
+        averaged.update(model, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+        assert averaged.values["weight"].item() == pytest.approx(expected, rel=1e-5)
+    assert "num_batches_tracked" not in averaged.values
+
+
+def test_averaged_weights__other_keys__raise():
+    """Catches averages of another model taken over in part."""
+    averaged = AveragedWeights(nn.Linear(2, 2), 0.9)
+    with pytest.raises(ValueError, match="other keys"):
+        averaged.load_state_dict({"weight": torch.zeros(2, 2)})
+
+
+def test_step_seed__steps_and_ranks__differ():
+    """Catches two steps or processes that draw the same points."""
+    seeds = {step_seed(seed, step, rank) for seed in (0, 1, 42) for step in range(300) for rank in range(8)}
+    assert len(seeds) == 3 * 300 * 8
+    assert step_seed(-1, 5, 0) == step_seed(0, 5, 0)
+    assert all(0 <= step_seed(10**12, s, 0) < 2**63 for s in (0, 10**9))
