@@ -4,6 +4,7 @@ Public face (each imported where it is first used, so that ``import dense`` stay
 
 ``load_config``, ``build_model``, ``load_checkpoint``   configuration, model, weights
 ``VideoPredictor``                                      video in, tracks out; whole or as a stream
+``ImagePredictor``                                      image in; objects, panoptic and semantic maps out
 ``evaluation.evaluate_video_instances``                 score a result file, no model needed
 ``ops.ms_deform_attn``                                  multi-scale deformable attention
 """
@@ -17,6 +18,7 @@ _WHERE = {
     "load_config": "dense.config",
     "build_model": "dense.modeling",
     "load_checkpoint": "dense.checkpoint",
+    "ImagePredictor": "dense.inference",
     "VideoPredictor": "dense.inference",
 }
 _MODULES = (

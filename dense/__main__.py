@@ -25,6 +25,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo-world": Command("dense.inference.demo_world:main", "segment and track a video of the procedural world, or yours"),
     "demo-video": Command("dense.inference.demo_video:main", "segment and track a video with any configuration and weights"),
+    "demo-image": Command("dense.inference.demo_image:main", "segment pictures with any configuration and weights"),
     "train": Command("dense.engine.command:main", "train any system from its configuration"),
     "evaluate": Command("dense.evaluation.command:main", "score result files against ground truth; no model needed"),
     "eval-world": Command("dense.inference.demo_world:evaluate", "score the repository's weights on the procedural world"),

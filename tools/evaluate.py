@@ -1,4 +1,4 @@
-"""Score a result file of video instance segmentation against ground truth (no model needed): see --help."""
+"""Score result files against ground truth (no model needed): see --help."""
 
 import sys
 from pathlib import Path

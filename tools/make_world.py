@@ -1,4 +1,4 @@
-"""Write videos of the procedural world in the YouTube-VIS layout; see ``--help``."""
+"""Write the procedural world: videos in the YouTube-VIS layout, or pictures in the layouts of COCO; see ``--help``."""
 
 from dense.data.world.command import main
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from dense.command_line import run_command
 from dense.config.loading import default_config, load_config
 from dense.config.official import WITHOUT_EFFECT
 from dense.config.origins import DEFAULT, find_origins, flatten
-from dense.errors import DenseError
 
 __all__ = ["main"]
 
@@ -104,10 +104,4 @@ def _listed(value: object) -> object:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main(sys.argv[1:]))
-    except DenseError as error:
-        if "--debug" in sys.argv:
-            raise
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
-        raise SystemExit(1) from error
+    raise SystemExit(run_command(lambda: main(sys.argv[1:]), debug="--debug" in sys.argv))

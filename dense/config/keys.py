@@ -18,13 +18,13 @@ def add_library_keys(cfg: CfgNode) -> None:
     cfg.SEED = 42  # seed of data order, augmentation, initial weights and sampled points
     cfg.DATASETS.DATASET_RATIO = [1.0]  # share of batches from each training set
     cfg.DATASETS.DATASET_NEED_MAP = [False]  # map categories to those of the last training set
-    cfg.DATASETS.DATASET_TYPE = ["video_instance"]  # kind of each training set
+    cfg.DATASETS.DATASET_TYPE = ["video_instance"]  # kind of each training set (dense.data.datasets.KINDS)
     cfg.DATASETS.DATASET_TYPE_TEST = ["video_instance"]  # kind of each test set
 
 
 def _input(cfg: CfgNode) -> None:
     node = cfg.INPUT
-    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # image mapper
+    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # augmentation of images; see dense.data.loaders.image_config
     node.COLOR_AUG_SSD = False  # SSD colour jitter (images)
     node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # share of a crop that one category may fill before it is drawn again
     node.SIZE_DIVISIBILITY = -1  # padding inside the image mapper, pixels
@@ -81,6 +81,7 @@ def _segmenter(cfg: CfgNode) -> None:
     node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # least score of a panoptic segment; papers use 0.8
     node.TEST.OVERLAP_THRESHOLD = 0.0  # least share of a panoptic segment that stays visible; papers use 0.8
     node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False
+    node.TEST.THING_CLASSES = []  # class indices with instances in panoptic results; empty: those of DATASETS.TRAIN[0]
     head = cfg.MODEL.SEM_SEG_HEAD
     head.MASK_DIM = 256
     head.TRANSFORMER_ENC_LAYERS = 0

@@ -5,6 +5,6 @@
 ``optimizers``  parameter groups, gradient clipping
 ``state``       checkpoints that continue to the same numbers
 ``progress``    console, JSON lines, TensorBoard
-``scoring``     run a model over a test set and score it
+``scoring``     run a model over its test sets and score it: ``video_scoring``, ``image_scoring`` by kind of data set
 ``launch``      processes: one, several GPUs, torchrun
 """

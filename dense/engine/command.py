@@ -121,11 +121,11 @@ def _check_start(cfg: "CfgNode", resume: bool) -> None:
 
 
 def _check_test_sets(cfg: "CfgNode") -> None:
-    from dense.data.datasets import resolve_dataset
+    from dense.data.datasets import find_dataset, with_kinds
 
     classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    for name in cfg.DATASETS.TEST:
-        known = len(resolve_dataset(name).read().categories)
+    for name, kind in with_kinds(cfg.DATASETS.TEST, cfg.DATASETS.DATASET_TYPE_TEST):
+        known = len(find_dataset(name, kind).read().category_names)
         if classes > known:
             raise ConfigError(
                 f"DATASETS.TEST: {name!r} has {known} categories, but the model has {classes} (MODEL.SEM_SEG_HEAD.NUM_CLASSES)."

@@ -2,11 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from dense.errors import ConfigError
+
+Item = TypeVar("Item")
 
 __all__ = ["Process", "join", "leave"]
 
@@ -30,6 +33,14 @@ class Process:
             return model
         devices = [self.local_rank] if device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(model, device_ids=devices)
+
+    def gather(self, items: list[Item]) -> list[Item]:
+        """The lists of all processes one after the other, in every process; waits for all of them."""
+        if self.world_size == 1:
+            return items
+        parts: list[list[Item]] = [[] for _ in range(self.world_size)]
+        torch.distributed.all_gather_object(parts, items)
+        return [item for part in parts for item in part]
 
     def barrier(self) -> None:
         """Wait for the other processes."""

@@ -1,86 +1,57 @@
-"""Run a model over its test sets, write the result files, score them."""
+"""Run a model over its test sets, write the results, score them: the part for each kind of data set is chosen here."""
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from dense.data.datasets import resolve_dataset
-from dense.data.formats.video_results import ResultRecord, video_result_to_records, write_video_results
-from dense.data.formats.youtube_vis import AnnotationsMissingError, VideoDataset
-from dense.evaluation.video_instances import evaluate_video_instances
-from dense.inference.dataset_runs import predict_videos
-from dense.inference.video_predictor import VideoPredictor
+from dense.data.datasets import check_kind, with_kinds
+from dense.engine.image_scoring import score_instances, score_panoptic, score_semantic
+from dense.engine.launch import Process
+from dense.engine.video_scoring import score_video_instances
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-    from dense.engine.launch import Process
-
-__all__ = ["evaluate_model"]
+__all__ = ["SCORERS", "Scorer", "evaluate_model"]
 
 logger = logging.getLogger(__name__)
 
+Scorer = Callable[["CfgNode", nn.Module, str, Path, Process], dict[str, float]]
+"""(configuration, model, name of the data set, folder for results, process) → figures; empty on other than the main process."""
 
-def evaluate_model(cfg: "CfgNode", model: nn.Module, process: "Process") -> dict[str, float]:
+SCORERS: dict[str, Scorer] = {
+    "video_instance": score_video_instances,
+    "image_instance": score_instances,
+    "image_panoptic": score_panoptic,
+    "image_semantic": score_semantic,
+}
+
+
+def evaluate_model(cfg: "CfgNode", model: nn.Module, process: Process) -> dict[str, float]:
     """Score a model on every set of DATASETS.TEST.
 
-    Writes ``OUTPUT_DIR/inference/results.json`` (``inference/NAME/results.json`` with several sets).
+    Results are written to ``OUTPUT_DIR/inference`` (``inference/NAME`` with several sets); which files, says the part for the
+    set's kind.
 
-    Returns: figures by name (with the set's name in front if there are several); empty on processes other than the main one,
-        and where the annotations are not public.
+    Returns: figures by name (with the set's name in front if there are several), undefined ones left out; empty on processes
+        other than the main one, and where the annotations are not public.
     """
     figures: dict[str, float] = {}
-    several = len(cfg.DATASETS.TEST) > 1
-    for name in cfg.DATASETS.TEST:
-        dataset = resolve_dataset(name).read()
-        folder = Path(cfg.OUTPUT_DIR) / "inference" / (_folder_name(name) if several else "")
-        predictor = VideoPredictor(
-            model,
-            min_size=cfg.INPUT.MIN_SIZE_TEST,
-            max_size=cfg.INPUT.MAX_SIZE_TEST,
-            max_objects=cfg.MODEL.MASK_FORMER.TEST.MAX_NUM,
-            categories=dataset.category_names,
-        )
-        predictor.bgr = cfg.INPUT.FORMAT == "BGR"
-        mine = dataset.videos[process.rank :: process.world_size]
-        ids = [category.id for category in dataset.categories]
-        found = [
-            record
-            for video, result in predict_videos(predictor, dataset, mine)
-            for record in video_result_to_records(result, video.id, ids)
-        ]
-        records = sorted(_gather(found, process), key=lambda r: (r.video_id, -r.score))
-        if not process.is_main:
-            continue
-        path = folder / "results.json"
-        write_video_results(path, records)
-        logger.info("%s: wrote %s", name, path)
-        prefix = f"{name}/" if several else ""
-        figures |= {f"{prefix}{k}": v for k, v in _score(dataset, path, name).items()}
+    sets = with_kinds(cfg.DATASETS.TEST, cfg.DATASETS.DATASET_TYPE_TEST)
+    for name, kind in sets:
+        check_kind(kind, "DATASETS.DATASET_TYPE_TEST")
+        folder = Path(cfg.OUTPUT_DIR) / "inference" / (_folder_name(name) if len(sets) > 1 else "")
+        scores = SCORERS[kind](cfg, model, name, folder, process)
+        known = {k: v for k, v in scores.items() if k != "per_category" and not math.isnan(v)}
+        if known:
+            logger.info("%s: %s", name, "  ".join(f"{k} {v:.2f}" for k, v in known.items()))
+        prefix = f"{name}/" if len(sets) > 1 else ""
+        figures |= {f"{prefix}{k}": v for k, v in known.items()}
     return figures
-
-
-def _gather(records: list[ResultRecord], process: "Process") -> list[ResultRecord]:
-    if process.world_size == 1:
-        return records
-    parts: list[Any] = [None] * process.world_size
-    torch.distributed.all_gather_object(parts, records)
-    return [record for part in parts for record in part]
-
-
-def _score(dataset: VideoDataset, path: Path, name: str) -> dict[str, float]:
-    try:
-        scores = evaluate_video_instances(dataset, path)
-    except AnnotationsMissingError as error:
-        logger.info("%s: evaluation skipped: %s", name, error)
-        return {}
-    figures = {k: v for k, v in scores.items() if k != "per_category"}
-    logger.info("%s: %s", name, "  ".join(f"{k} {v:.2f}" for k, v in figures.items() if not math.isnan(v)))
-    return {k: v for k, v in figures.items() if not math.isnan(v)}
 
 
 def _folder_name(name: str) -> str:

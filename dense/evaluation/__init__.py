@@ -1,8 +1,12 @@
 """Scores of result files against ground truth; no model is needed.
 
 ``video_instances``    AP of video instance segmentation: ``evaluate_video_instances`` (start here)
+``instances``          AP of boxes and masks in images: ``evaluate_instances``
+``panoptic``           panoptic quality: ``evaluate_panoptic``
+``semantic``           mean IoU: ``evaluate_semantic``
 ``average_precision``  COCO's protocol: matching, precision at recall points
 ``tube_iou``           spatio-temporal IoU of tracks
+``tasks``              the tasks of the command line
 ``command``            the command line ``tools/evaluate.py``
 
 Functions are imported when first used, so that ``import dense.evaluation`` stays light.
@@ -12,11 +16,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dense.evaluation.instances import evaluate_instances
+    from dense.evaluation.panoptic import evaluate_panoptic
+    from dense.evaluation.semantic import evaluate_semantic
     from dense.evaluation.video_instances import evaluate_video_instances
 
-__all__ = ["evaluate_video_instances"]
+__all__ = ["evaluate_instances", "evaluate_panoptic", "evaluate_semantic", "evaluate_video_instances"]
 
-_WHERE = {"evaluate_video_instances": "dense.evaluation.video_instances"}
+_WHERE = {
+    "evaluate_instances": "dense.evaluation.instances",
+    "evaluate_panoptic": "dense.evaluation.panoptic",
+    "evaluate_semantic": "dense.evaluation.semantic",
+    "evaluate_video_instances": "dense.evaluation.video_instances",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  a module attribute can be anything

@@ -2,13 +2,13 @@
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
+from dense.command_line import new_parser, run_command
 from dense.data.formats.youtube_vis import AnnotationsMissingError
-from dense.errors import DenseError
-from dense.evaluation.video_instances import load_video_inputs, precision_tables, summarise
+from dense.evaluation.tasks import TASKS, Scores
 from dense.io import write_json
 
 __all__ = ["main"]
@@ -16,11 +16,14 @@ __all__ = ["main"]
 _EXAMPLES = """examples:
   python tools/evaluate.py --gt datasets/ytvis_2019/valid.json --predictions output/inference/results.json
   python tools/evaluate.py --gt valid.json --predictions results.json --json scores.json
+  python tools/evaluate.py --task instances --gt instances_val2017.json --predictions results.json --overlap bbox
+  python tools/evaluate.py --task panoptic --gt panoptic_val2017.json --predictions panoptic.json
+  python tools/evaluate.py --task semantic --gt labels/valid --predictions output/semantic --num-classes 19
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse ``argv`` (default: the process's arguments), print the table of average precisions.
+    """Parse ``argv`` (default: the process's arguments), print the tables of figures.
 
     Returns: exit code: 0 done (also if the ground truth has no annotations: nothing to score), 1 wrong input, 2 wrong usage.
     """
@@ -29,57 +32,59 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
     except SystemExit as stop:  # argparse has said what is wrong
         return int(stop.code or 0)
+    return run_command(lambda: _score(arguments), debug=arguments.debug)
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    task = TASKS[arguments.task]
     try:
-        _evaluate(arguments.gt, arguments.predictions, arguments.json)
+        scores = task.score(arguments)
     except AnnotationsMissingError as error:
         _console().print(f"Evaluation skipped: {error}", markup=False, highlight=False, soft_wrap=True)
-    except DenseError as error:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
-    return 0
+        return
+    if arguments.json is not None:
+        write_json(arguments.json, scores.figures, indent=1)
+    _print_tables(scores, task.columns)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="evaluate.py",
-        description="Score tracks of video instance segmentation (YouTube-VIS average precision).",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "evaluate.py", "Score results against ground truth: average precision, panoptic quality, mean IoU.", _EXAMPLES
     )
-    parser.add_argument("--gt", required=True, metavar="GT.json", help="annotation file, YouTube-VIS or OVIS form")
-    parser.add_argument("--predictions", required=True, metavar="RESULTS.json", help="result file")
+    parser.add_argument("--task", choices=TASKS, default="video-instances", help="default %(default)s")
+    parser.add_argument("--gt", required=True, metavar="GT", help="annotation file; semantic: folder of label maps")
+    parser.add_argument(
+        "--predictions", required=True, metavar="RESULTS", help="result file; for semantic: folder of label maps"
+    )
+    parser.add_argument("--gt-dir", metavar="DIR", help="panoptic: PNG files of GT (default: its name without .json)")
+    parser.add_argument("--predictions-dir", metavar="DIR", help="panoptic: PNG files of RESULTS (default likewise)")
+    parser.add_argument("--overlap", choices=("segm", "bbox"), default="segm", help="instances: masks or boxes (default segm)")
+    parser.add_argument("--num-classes", type=int, metavar="K", help="semantic: labels are 0 to K-1")
+    parser.add_argument("--ignore-label", type=int, default=255, metavar="V", help="semantic: unlabelled (default 255)")
     parser.add_argument("--json", metavar="OUT.json", help="also write the figures here (undefined ones as null)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-def _evaluate(ground_truth: str, predictions: str, output: str | None) -> None:
-    dataset, records = load_video_inputs(ground_truth, predictions)
-    figures = summarise(precision_tables(dataset, records), dataset)
-    if output is not None:
-        write_json(output, figures, indent=1)
-    objects = sum(len(video.tracks) for video in dataset.videos)
-    _print_tables(figures, f"{len(dataset.videos)} videos, {objects} objects, {len(records)} predictions")
-
-
-def _print_tables(figures: dict[str, Any], title: str) -> None:
+def _print_tables(scores: Scores, columns: int) -> None:
     from rich.table import Table
 
     console = _console()
-    overall = {name: value for name, value in figures.items() if name != "per_category"}
-    for prefix in ("AP", "AR"):
-        table = Table(title=title if prefix == "AP" else None, title_justify="left")
-        row = {name: value for name, value in overall.items() if name.startswith(prefix)}
+    overall = iter([item for item in scores.figures.items() if item[0] != "per_category"])
+    title: str | None = scores.title
+    while row := dict(islice(overall, columns)):
+        table = Table(title=title, title_justify="left")
         for name in row:
             table.add_column(name, justify="right")
         table.add_row(*map(_shown, row.values()))
         console.print(table)
+        title = None
+    per_category = scores.figures["per_category"]
+    parts = next((list(value) for value in per_category.values() if isinstance(value, dict)), None)
     table = Table("category")
-    table.add_column("AP", justify="right")
-    for name, value in figures["per_category"].items():
-        table.add_row(_plain(name), _shown(value))
+    for name in parts or [next(iter(scores.figures))]:
+        table.add_column(name, justify="right")
+    for name, value in per_category.items():
+        table.add_row(_plain(name), *map(_shown, value.values() if parts else [value]))
     console.print(table)
 
 

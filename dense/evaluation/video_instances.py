@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dense.data.formats.category_table import CategoryTable
 from dense.data.formats.video_results import ResultRecord, parse_video_results, read_video_results
 from dense.data.formats.youtube_vis import (
     AnnotationsMissingError,
@@ -123,7 +124,7 @@ def _scene(video: VideoRecord, found: Sequence[ResultRecord], wanted: Sequence[O
     )
 
 
-def summarise(tables: PrecisionTables, dataset: VideoDataset) -> dict[str, Any]:
+def summarise(tables: PrecisionTables, dataset: CategoryTable) -> dict[str, Any]:
     """The figures of ``evaluate_video_instances`` from its tables."""
     at_50, at_75 = (int(np.argmin(abs(VIDEO_PROTOCOL.iou_thresholds - level))) for level in (0.5, 0.75))
     precision, recall = tables.precision, tables.recall
@@ -145,7 +146,7 @@ def summarise(tables: PrecisionTables, dataset: VideoDataset) -> dict[str, Any]:
     return figures
 
 
-def _distinct_names(dataset: VideoDataset) -> list[str]:
+def _distinct_names(dataset: CategoryTable) -> list[str]:
     """Category names in contiguous order; one that occurs twice gets its id behind it."""
     names = list(dataset.category_names)
     return [n if names.count(n) == 1 else f"{n} (id {c.id})" for n, c in zip(names, dataset.categories, strict=True)]

@@ -1,19 +1,23 @@
-"""Running models on videos.
+"""Running models on images and videos.
 
 ``video_predictor``  ``VideoPredictor``: a whole video, or a stream in constant memory (start here)
+``image_predictor``  ``ImagePredictor``: one image
+``image_files``      an image's results on disk
 ``model_source``     configuration, weights file or model → model with its settings
 ``demo_video``       the ``demo-video`` command
+``demo_image``       the ``demo-image`` command
 ``demo_world``       the ``demo-world`` and ``eval-world`` commands
 """
 
+import importlib
 from typing import Any
 
-__all__ = ["VideoPredictor"]
+__all__ = ["ImagePredictor", "VideoPredictor"]
+
+_WHERE = {"ImagePredictor": "dense.inference.image_predictor", "VideoPredictor": "dense.inference.video_predictor"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  a module attribute can be anything
-    if name == "VideoPredictor":  # torch and Detectron2 are needed only from here on
-        from dense.inference.video_predictor import VideoPredictor
-
-        return VideoPredictor
+    if name in _WHERE:  # torch and Detectron2 are needed only from here on
+        return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'dense.inference' has no attribute {name!r}")

@@ -1,19 +1,25 @@
-"""A predictor over the videos of an annotated data set."""
+"""A predictor over the videos or images of an annotated data set."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dense.data.formats.youtube_vis import VideoDataset, VideoRecord
 from dense.data.mappers.image_reading import read_image
+from dense.data.transforms import Size
+from dense.inference.image_predictor import ImagePredictor
 from dense.inference.video_predictor import VideoPredictor
-from dense.structures import VideoResult
+from dense.structures import ImageResult, VideoResult
 
-__all__ = ["predict_videos", "video_frames"]
+__all__ = ["predict_images", "predict_videos", "video_frames"]
 
 logger = logging.getLogger(__name__)
+
+Record = TypeVar("Record")
 
 
 def predict_videos(
@@ -23,6 +29,25 @@ def predict_videos(
     for number, video in enumerate(videos, start=1):
         yield video, predictor.predict(video_frames(dataset, video))
         logger.info("video %d/%d (%d frames)", number, len(videos), video.length)
+
+
+def predict_images(
+    predictor: ImagePredictor, images: Sequence[Record], place: Callable[[Record], Path], size: Callable[[Record], Size | None]
+) -> Iterator[tuple[Record, ImageResult]]:
+    """Each image with its result.
+
+    Args:
+        predictor: an image predictor.
+        images: records of a data set.
+        place: record → file.
+        size: record → (height, width) in pixels that the data set states, ``None`` = any.
+
+    Raises: DataError naming a file that is missing, broken or of another size.
+    """
+    for number, image in enumerate(images, start=1):
+        yield image, predictor.predict(read_image(place(image), size(image)))
+        if number % 100 == 0 or number == len(images):
+            logger.info("image %d/%d", number, len(images))
 
 
 def video_frames(dataset: VideoDataset, video: VideoRecord) -> Iterator[NDArray[np.uint8]]:

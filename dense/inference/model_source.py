@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from dense.checkpoint.reading import read_metadata
-from dense.data.datasets import resolve_dataset
+from dense.data.datasets import find_dataset, with_kinds
 from dense.errors import CheckpointError, ConfigError, DenseError
 from dense.registry import nearest
 
@@ -113,9 +113,10 @@ def _names_inside(metadata: dict[str, str], path: Path) -> tuple[str, ...]:
 def _categories(cfg: Any) -> tuple[str, ...]:  # noqa: ANN401
     """Names of the first data set that is known; else ``category 0`` and so on."""
     count = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    for name in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
+    sets = cfg.DATASETS
+    for name, kind in (*with_kinds(sets.TEST, sets.DATASET_TYPE_TEST), *with_kinds(sets.TRAIN, sets.DATASET_TYPE)):
         try:
-            source = resolve_dataset(name)
+            source = find_dataset(name, kind)
             names = source.category_names or source.read().category_names
         except DenseError:
             continue

@@ -1,10 +1,57 @@
-"""What predictors return: one frame of a stream, one object through a video, a whole video."""
+"""What predictors return: an image, one frame of a stream, one object through a video, a whole video."""
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dense.structures.rle import RLE
 
-__all__ = ["FrameResult", "Track", "VideoResult"]
+__all__ = ["FrameResult", "ImageResult", "Segment", "Track", "VideoResult"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a panoptic map.
+
+    Attributes:
+        id: value of its pixels in the map, from 1.
+        label: contiguous category index, 0 to K-1.
+        isthing: an object (True), or all pixels of a stuff category (False).
+        area: in pixels.
+    """
+
+    id: int
+    label: int
+    isthing: bool
+    area: int
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What a model found in one image, as far as its tasks are on.
+
+    Attributes:
+        height: image height in pixels.
+        width: image width in pixels.
+        labels: contiguous category index of each object, 0 to K-1; the three lists are parallel, best score first.
+        scores: in [0, 1].
+        masks: RLE at the image's size; never empty.
+        panoptic: ``(H, W)`` int32 map of segment ids, 0 = none; ``None`` without the panoptic task.
+        segments: the segments of ``panoptic``.
+        semantic: ``(H, W)`` class index of each pixel, uint8 (int16 from 256 classes on); ``None`` without the semantic task.
+        categories: name of each contiguous category index.
+    """
+
+    height: int
+    width: int
+    labels: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    masks: list[RLE] = field(default_factory=list)
+    panoptic: NDArray[np.int32] | None = None
+    segments: list[Segment] = field(default_factory=list)
+    semantic: NDArray[np.integer] | None = None
+    categories: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

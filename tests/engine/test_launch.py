@@ -47,3 +47,27 @@ def test_wrap__two_processes__gradients_are_averaged(tmp_path):
         port = probe.getsockname()[1]
     torch.multiprocessing.spawn(average, (f"tcp://127.0.0.1:{port}", tmp_path), nprocs=2)
     assert [torch.load(tmp_path / f"{rank}.pth").item() for rank in (0, 1)] == [1.5, 1.5]
+
+
+def collect(rank, address, folder):
+    """Process of the test below: writes what it gathered."""
+    process = join(rank, 2, address)
+    gathered = process.gather([(rank, k) for k in range(rank + 1)])
+    (folder / f"gathered{rank}.txt").write_text(repr(gathered))
+    leave()
+
+
+@pytest.mark.slow
+def test_gather__two_processes__all_lists_in_order_everywhere(tmp_path):
+    """Catches results of other processes that are lost, doubled or out of order."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(collect, (f"tcp://127.0.0.1:{port}", tmp_path), nprocs=2)
+    texts = {(tmp_path / f"gathered{rank}.txt").read_text() for rank in (0, 1)}
+    assert texts == {"[(0, 0), (1, 0), (1, 1)]"}
+
+
+def test_gather__alone__the_list_itself():
+    """Catches a need for torch.distributed in a single process."""
+    assert Process().gather([1, 2]) == [1, 2]

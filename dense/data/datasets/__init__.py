@@ -1,6 +1,9 @@
 """Data set catalogue: names, places, category tables.
 
 ``video_instances``     YouTube-VIS, OVIS, the world, one's own: ``resolve_dataset`` → ``DatasetSource`` (start here)
+``images``              COCO, ADE20K, Cityscapes, the world's images, one's own
+``kinds``               kinds of data sets: ``find_dataset(name, kind)``
+``image_categories``    published category tables of image data sets
 ``categories``          published category tables
 ``detectron2_catalog``  the same in Detectron2's catalogs: ``register_with_detectron2``
 
@@ -8,13 +11,33 @@ Files are read by ``dense.data.formats``; importing this needs neither torch nor
 """
 
 from dense.data.datasets.detectron2_catalog import register_with_detectron2
+from dense.data.datasets.images import (
+    InstanceSource,
+    PanopticSource,
+    SemanticSource,
+    resolve_instances,
+    resolve_panoptic,
+    resolve_semantic,
+)
+from dense.data.datasets.kinds import KINDS, check_kind, find_dataset, thing_classes, with_kinds
 from dense.data.datasets.video_instances import DatasetSource, dataset_names, dataset_source, datasets_root, resolve_dataset
 
 __all__ = [
+    "KINDS",
     "DatasetSource",
+    "InstanceSource",
+    "PanopticSource",
+    "SemanticSource",
+    "check_kind",
     "dataset_names",
     "dataset_source",
     "datasets_root",
+    "find_dataset",
     "register_with_detectron2",
     "resolve_dataset",
+    "resolve_instances",
+    "resolve_panoptic",
+    "resolve_semantic",
+    "thing_classes",
+    "with_kinds",
 ]

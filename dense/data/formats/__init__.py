@@ -1,13 +1,31 @@
 """Readers and writers of data files; each checks what it reads and names file, record and id of what is wrong.
 
 ``youtube_vis``    YouTube-VIS 2019/2021/2022 and OVIS annotations: ``read_youtube_vis`` → ``VideoDataset`` (start here)
+``coco``           COCO instances: ``read_coco`` → ``ImageDataset``
+``coco_panoptic``  COCO panoptic, JSON and PNG: ``read_panoptic`` → ``PanopticDataset``
+``semantic_maps``  folders of pictures and label maps: ``read_semantic_folders`` → ``SemanticDataset``
+``image_results``  result files of image tasks: detections, panoptic
 ``video_results``  result files of video instance segmentation: read, write, from a predictor's ``VideoResult``
 ``mask_tracks``    the masks of one object through a video, in any COCO form, to compressed RLE
+``png_ids``        panoptic ids and class labels in PNG files
+``image_files``    the images that an annotation file lists, on disk
+``category_table`` categories, and ids of the file to class indices
 ``records``        ids, counts and lists out of untrusted JSON
 
 Nothing here knows torch or Detectron2.
 """
 
+from dense.data.formats.category_table import Category
+from dense.data.formats.coco import ImageDataset, ImageObject, ImageRecord, read_coco
+from dense.data.formats.coco_panoptic import PanopticDataset, PanopticRecord, SegmentInfo, read_panoptic
+from dense.data.formats.image_results import (
+    Detection,
+    image_result_to_detections,
+    read_detections,
+    read_panoptic_results,
+    write_detections,
+)
+from dense.data.formats.semantic_maps import SemanticDataset, SemanticRecord, read_semantic_folders
 from dense.data.formats.video_results import (
     ResultRecord,
     read_video_results,
@@ -16,7 +34,6 @@ from dense.data.formats.video_results import (
 )
 from dense.data.formats.youtube_vis import (
     AnnotationsMissingError,
-    Category,
     ObjectTrack,
     VideoDataset,
     VideoRecord,
@@ -26,12 +43,28 @@ from dense.data.formats.youtube_vis import (
 __all__ = [
     "AnnotationsMissingError",
     "Category",
+    "Detection",
+    "ImageDataset",
+    "ImageObject",
+    "ImageRecord",
     "ObjectTrack",
+    "PanopticDataset",
+    "PanopticRecord",
     "ResultRecord",
+    "SegmentInfo",
+    "SemanticDataset",
+    "SemanticRecord",
     "VideoDataset",
     "VideoRecord",
+    "image_result_to_detections",
+    "read_coco",
+    "read_detections",
+    "read_panoptic",
+    "read_panoptic_results",
+    "read_semantic_folders",
     "read_video_results",
     "read_youtube_vis",
     "video_result_to_records",
+    "write_detections",
     "write_video_results",
 ]

@@ -8,13 +8,13 @@ challenges' validation files have no annotations.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dense.data.formats.category_table import Category, CategoryTable, category_id_field, read_categories
 from dense.data.formats.mask_tracks import track_masks
 from dense.data.formats.records import integer_field, list_of_records, number, unique
 from dense.errors import DataError
@@ -35,14 +35,6 @@ __all__ = [
 
 class AnnotationsMissingError(DataError):
     """The file lists videos but no annotations (as the challenges' validation files do): nothing to train on or to score."""
-
-
-@dataclass(frozen=True)
-class Category:
-    """A class of objects: ``id`` as in the file (any integer), ``name``."""
-
-    id: int
-    name: str
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ class VideoRecord:
 
 
 @dataclass(frozen=True)
-class VideoDataset:
+class VideoDataset(CategoryTable):
     """A whole annotation file.
 
     Attributes:
@@ -108,26 +100,6 @@ class VideoDataset:
     categories: tuple[Category, ...]
     has_annotations: bool
     image_root: Path | None = None
-
-    @cached_property
-    def _rank(self) -> dict[int, int]:
-        return {category.id: rank for rank, category in enumerate(self.categories)}
-
-    @property
-    def category_names(self) -> tuple[str, ...]:
-        """Name of each contiguous class index."""
-        return tuple(category.name for category in self.categories)
-
-    @property
-    def contiguous_ids(self) -> dict[int, int]:
-        """Category id of the file → contiguous class index (0 to K-1, the rank of the id)."""
-        return dict(self._rank)
-
-    def contiguous_id(self, category_id: int) -> int:
-        """Class index (0 to K-1) of a category id of the file. Raises: DataError for an id the file does not list."""
-        if category_id not in self._rank:
-            raise DataError(f"{self.path}: category {category_id} is not in `categories` (ids {_shortened(self._rank)}).")
-        return self._rank[category_id]
 
     def frame_paths(self, video: VideoRecord) -> tuple[Path, ...]:
         """Path of each frame of ``video``, below ``image_root`` (default: the folder of the annotation file)."""
@@ -174,7 +146,7 @@ def parse_youtube_vis(
     Raises: DataError as ``read_youtube_vis`` does.
     """
     top = _video_file(data, path)
-    categories = _categories(top, path)
+    categories = read_categories(top, path)
     annotated = top.get("annotations") is not None
     annotations = list_of_records(top, "annotations", path) if annotated else []
     videos = _videos(top, path, _sizes_from_masks(annotations))
@@ -207,20 +179,6 @@ def _video_file(data: object, path: str) -> dict[str, Any]:
             f"{path}: is an image data set (`images`), expected a video data set (`videos`, annotations with `video_id`)."
         )
     return data
-
-
-def _categories(top: Mapping[str, Any], path: str) -> tuple[Category, ...]:
-    seen: dict[int, str] = {}
-    categories = []
-    for index, record in enumerate(list_of_records(top, "categories", path)):
-        where = f"{path}: categories[{index}]"
-        identity = integer_field(record, "id", where)
-        unique(identity, where, seen)
-        name = record.get("name")
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{where} (id {identity}): `name` is {name!r}, expected text.")
-        categories.append(Category(identity, name))
-    return tuple(sorted(categories, key=lambda category: category.id))
 
 
 def _sizes_from_masks(annotations: list[dict[str, Any]]) -> dict[Any, Any]:
@@ -263,9 +221,7 @@ def _track(
     video_id = integer_field(annotation, "video_id", where)
     if video_id not in videos:
         raise DataError(f"{where}: video_id {video_id} is not in `videos`.")
-    category_id = integer_field(annotation, "category_id", where)
-    if category_id not in categories:
-        raise DataError(f"{where}: category_id {category_id} is not in `categories` (ids {_shortened(categories)}).")
+    category_id = category_id_field(annotation, where, categories)
     crowd = annotation.get("iscrowd", 0)
     if crowd not in (0, 1):
         raise DataError(f"{where}: `iscrowd` is {crowd!r}, expected 0 or 1.")
@@ -328,8 +284,3 @@ def _missing_frames(dataset: VideoDataset, video: VideoRecord) -> list[int]:
 
 def _kind(value: object) -> str:
     return "missing or null" if value is None else "empty" if value == [] else f"a {type(value).__name__}"
-
-
-def _shortened(ids: set[int] | Mapping[int, int]) -> str:
-    ordered = sorted(ids)
-    return ", ".join(map(str, ordered[:8])) + (f", … {ordered[-1]}" if len(ordered) > 8 else "")

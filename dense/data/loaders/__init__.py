@@ -3,9 +3,11 @@
 * ``build``: :func:`build_train_loader`, :func:`build_combined_train_loader`, :func:`build_test_loader`. Read first.
 * ``samplers``: :class:`ResumableSampler`, :class:`CombinedSampler`, :func:`shard`: which sample when.
 * ``clip_dataset``: :class:`VideoClipDataset`, :class:`VideoTestDataset`, :func:`drop_unannotated`.
+* ``image_dataset``: :class:`ImageTrainDataset`.
 * ``transport``: a batch of thousands of tensors through one file descriptor.
 * ``seeding``: generators as functions of plain numbers.
 * ``config``: the same loaders from a config (:func:`train_loader_from_config`, :func:`test_loader_from_config`).
+* ``image_config``: training sets and augmentation of images (:func:`image_augmentation_from_config`).
 """
 
 from dense.data.loaders.build import TrainLoader, build_combined_train_loader, build_test_loader, build_train_loader
@@ -16,10 +18,13 @@ from dense.data.loaders.config import (
     train_loader_from_config,
     video_augmentation_from_config,
 )
+from dense.data.loaders.image_config import image_augmentation_from_config
+from dense.data.loaders.image_dataset import ImageTrainDataset
 from dense.data.loaders.samplers import CombinedSampler, ResumableSampler, shard
 
 __all__ = [
     "CombinedSampler",
+    "ImageTrainDataset",
     "ResumableSampler",
     "TrainLoader",
     "VideoClipDataset",
@@ -28,6 +33,7 @@ __all__ = [
     "build_test_loader",
     "build_train_loader",
     "drop_unannotated",
+    "image_augmentation_from_config",
     "pseudo_augmentation_from_config",
     "shard",
     "test_loader_from_config",

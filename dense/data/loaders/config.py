@@ -1,16 +1,17 @@
-"""The only place that reads INPUT, DATASETS, DATALOADER and SEED: loaders and augmentations of video data from a config."""
+"""Loaders from a config: reads DATASETS, DATALOADER and SEED, and INPUT for videos (for images see ``image_config``)."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
-from dense.data.datasets import resolve_dataset
+from dense.data.datasets import check_kind, resolve_dataset, with_kinds
 from dense.data.formats.youtube_vis import VideoDataset
 from dense.data.loaders.build import TrainLoader, build_combined_train_loader, build_test_loader
-from dense.data.loaders.clip_dataset import VideoClipDataset, VideoTestDataset, drop_unannotated
+from dense.data.loaders.clip_dataset import SizedDataset, VideoClipDataset, VideoTestDataset, drop_unannotated
+from dense.data.loaders.image_config import instance_train_set, panoptic_train_set, semantic_train_set
 from dense.data.mappers import FrameSampler, VideoInstanceMapper, VideoTestMapper
 from dense.data.transforms import (
     ClipAugmentation,
@@ -53,14 +54,14 @@ _EXTRAS: dict[str, ClipAugmentation] = {
 
 
 def train_loader_from_config(cfg: "CfgNode", start_step: int = 0, rank: int = 0, world_size: int = 1) -> TrainLoader:
-    """Training loader of DATASETS.TRAIN; batches hold SOLVER.IMS_PER_BATCH videos over all ranks.
+    """Training loader of DATASETS.TRAIN; batches hold SOLVER.IMS_PER_BATCH videos or images over all ranks.
 
     A negative SEED ("any seed") means 0: with a drawn one, ranks would disagree and a resumed run would differ.
     Raises: ConfigError naming the key; DataError naming the file.
     """
-    _check_training_sets(cfg.DATASETS)
+    sets = _training_sets(cfg.DATASETS)
     seed = max(int(cfg.SEED), 0)
-    datasets = [_clip_dataset(cfg, name, seed) for name in cfg.DATASETS.TRAIN]
+    datasets = [_TRAIN_SETS[kind](cfg, name, seed) for name, kind in sets]
     return build_combined_train_loader(
         datasets,
         [float(ratio) for ratio in cfg.DATASETS.DATASET_RATIO],
@@ -83,10 +84,10 @@ def test_loader_from_config(
 
     Raises: ConfigError naming the key; DataError naming the file.
     """
-    names = list(cfg.DATASETS.TEST)
-    if dataset_name in names:
-        types = list(cfg.DATASETS.DATASET_TYPE_TEST)
-        _check_type("DATASETS.DATASET_TYPE_TEST", types[min(names.index(dataset_name), len(types) - 1)] if types else "")
+    for name, kind in with_kinds(cfg.DATASETS.TEST, cfg.DATASETS.DATASET_TYPE_TEST):
+        if name == dataset_name and kind != "video_instance":
+            check_kind(kind, "DATASETS.DATASET_TYPE_TEST")
+            raise ConfigError(f"DATASETS.DATASET_TYPE_TEST: '{kind}' has no test loader; its images go through ImagePredictor.")
     videos = _read(dataset_name, training=False)
     mapper = VideoTestMapper(_root(videos), cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, _bgr(cfg.INPUT))
     return build_test_loader(VideoTestDataset(videos.videos, mapper), rank, world_size)
@@ -156,7 +157,8 @@ def _clip_dataset(cfg: "CfgNode", name: str, seed: int) -> VideoClipDataset:
     return VideoClipDataset(videos, mapper, seed)
 
 
-def _check_training_sets(node: "CfgNode") -> None:
+def _training_sets(node: "CfgNode") -> list[tuple[str, str]]:
+    """Name and kind of each training set."""
     if not node.TRAIN:
         raise ConfigError("DATASETS.TRAIN: empty, expected the name of at least one training set.")
     for key in ("DATASET_RATIO", "DATASET_TYPE", "DATASET_NEED_MAP"):
@@ -164,17 +166,14 @@ def _check_training_sets(node: "CfgNode") -> None:
             raise ConfigError(
                 f"DATASETS.{key}: {len(getattr(node, key))} entries, expected {len(node.TRAIN)} as in DATASETS.TRAIN."
             )
-    for kind, mapped in zip(node.DATASET_TYPE, node.DATASET_NEED_MAP, strict=True):
-        _check_type("DATASETS.DATASET_TYPE", kind)
-        if mapped:
-            raise ConfigError("DATASETS.DATASET_NEED_MAP: True is not yet supported for video_instance. Set it to False.")
-
-
-def _check_type(key: str, kind: str) -> None:
-    if kind in ("video_panoptic", "video_semantic", "image_instance", "image_panoptic"):
-        raise ConfigError(f"{key}: '{kind}' is not yet supported. Use a data set of type video_instance.")
-    if kind != "video_instance":
-        raise ConfigError(f"{key}: '{kind}' is unknown{_nearest(kind, ['video_instance'])}. Expected video_instance.")
+    if any(node.DATASET_NEED_MAP):
+        raise ConfigError("DATASETS.DATASET_NEED_MAP: True is not yet supported. Set it to False.")
+    sets = with_kinds(node.TRAIN, node.DATASET_TYPE)
+    for _, kind in sets:
+        if kind in ("video_panoptic", "video_semantic"):
+            raise ConfigError(f"DATASETS.DATASET_TYPE: '{kind}' is not yet supported. Use one of {', '.join(_TRAIN_SETS)}.")
+        check_kind(kind, "DATASETS.DATASET_TYPE")
+    return sets
 
 
 def _read(name: str, training: bool) -> VideoDataset:
@@ -198,3 +197,11 @@ def _bgr(inputs: "CfgNode") -> bool:
 def _nearest(name: str, known: Sequence[str] | dict[str, Any]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+_TRAIN_SETS: dict[str, Callable[["CfgNode", str, int], SizedDataset]] = {
+    "video_instance": _clip_dataset,
+    "image_instance": instance_train_set,
+    "image_panoptic": panoptic_train_set,
+    "image_semantic": semantic_train_set,
+}

@@ -2,6 +2,8 @@
 
 * ``video_instances``: :class:`VideoInstanceMapper` (training clip), :class:`VideoTestMapper` (whole video, read
   lazily through :class:`LazyFrames`). Read first.
+* ``image_segmentation``: :class:`ImageSegmentationMapper` (training image).
+* ``image_annotations``: regions of an image from COCO instances, COCO panoptic or label maps.
 * ``frame_sampling``: :func:`sample_frames`, :class:`FrameSampler`: which frames make a clip.
 * ``frame_targets``: :class:`FrameTargets`, the objects of one frame.
 * ``image_reading``: :func:`read_image`, :func:`image_tensor`.
@@ -9,13 +11,28 @@
 
 from dense.data.mappers.frame_sampling import FrameSampler, sample_frames
 from dense.data.mappers.frame_targets import FrameTargets
+from dense.data.mappers.image_annotations import (
+    ImageAnnotations,
+    InstanceAnnotations,
+    PanopticAnnotations,
+    Regions,
+    SemanticAnnotations,
+)
 from dense.data.mappers.image_reading import image_tensor, read_image
+from dense.data.mappers.image_segmentation import ImageSegmentationMapper, ImageTargets
 from dense.data.mappers.video_instances import LazyFrames, VideoInstanceMapper, VideoTestMapper
 
 __all__ = [
     "FrameSampler",
     "FrameTargets",
+    "ImageAnnotations",
+    "ImageSegmentationMapper",
+    "ImageTargets",
+    "InstanceAnnotations",
     "LazyFrames",
+    "PanopticAnnotations",
+    "Regions",
+    "SemanticAnnotations",
     "VideoInstanceMapper",
     "VideoTestMapper",
     "image_tensor",

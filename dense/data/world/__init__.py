@@ -1,6 +1,9 @@
 """The procedural world: textured shapes moving over textured stuff, deterministic by seed, with exact ground truth.
 
 ``writer``      ``make_video_world``: train and valid videos in the YouTube-VIS layout (start here)
+``image_writer`` ``make_image_world``: single pictures as COCO instances, COCO panoptic and label maps
+``folder``      whose a folder is, and whether it is complete
+``jobs``        rendering in several processes
 ``scene``       the scene graph sampled from (seed, index); ``Scene.describe()`` gives it in words
 ``render``      ``render_video``: frames, visible masks and stuff map of one scene
 ``motion``      paths of things and camera over time
@@ -17,6 +20,7 @@ OpenCV is imported by ``render``, ``textures`` and ``preview`` only, so these na
 from typing import TYPE_CHECKING, Any
 
 from dense.data.world.categories import COLOURS, STUFF, TEXTURES, THINGS, VOID
+from dense.data.world.image_writer import ImageWorldReport, make_image_world
 from dense.data.world.scene import Scene, SceneDescription, sample_scene
 from dense.data.world.writer import WorldReport, make_video_world
 
@@ -29,12 +33,14 @@ __all__ = [
     "TEXTURES",
     "THINGS",
     "VOID",
+    "ImageWorldReport",
     "RenderedFrame",
     "RenderedVideo",
     "Renderer",
     "Scene",
     "SceneDescription",
     "WorldReport",
+    "make_image_world",
     "make_video_world",
     "render_frames",
     "render_video",

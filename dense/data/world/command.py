@@ -1,36 +1,49 @@
-"""Command line of the world: write a data set of procedural videos, and previews of it."""
+"""Command line of the world: write a data set of procedural videos or pictures, and previews of it."""
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from dense.command_line import new_parser, run_command
+from dense.data.world.image_writer import (
+    IMAGE_PREVIEW,
+    ImageWorldParameters,
+    ImageWorldReport,
+    make_image_world,
+    render_image,
+)
+from dense.data.world.jobs import Progress
 from dense.data.world.parameters import VALID_OFFSET
-from dense.data.world.writer import PREVIEWS, Progress, WorldReport, make_video_world
-from dense.errors import DataError, DenseError
+from dense.data.world.writer import PREVIEWS, WorldReport, make_video_world
+from dense.errors import DataError
 
 __all__ = ["build_parser", "main"]
 
 _EXAMPLES = """examples:
   make_world.py --output datasets/world
   make_world.py --output datasets/world --train-videos 200 --valid-videos 20 --preview 4
+  make_world.py --kind images --output datasets/world_images --preview 4
   make_world.py --output datasets/tiny --train-videos 8 --valid-videos 2 --frames 4 --frame-step 6 --height 96 --width 160
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The arguments; names and defaults follow ``make_video_world``."""
-    parser = argparse.ArgumentParser(
-        prog="make_world.py",
-        description="Write videos of the procedural world in the YouTube-VIS layout.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """The arguments; names and defaults follow ``make_video_world`` and ``make_image_world``."""
+    parser = new_parser(
+        "make_world.py",
+        "Write the procedural world: videos in the YouTube-VIS layout, or pictures in the layouts of COCO.",
+        _EXAMPLES,
     )
+    parser.add_argument("--kind", choices=_KINDS, default="videos", help="default %(default)s")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the data set; made if missing")
     parser.add_argument("--seed", type=int, default=0, help="seed of the world (default %(default)s)")
     parser.add_argument("--train-videos", type=int, default=60, metavar="N", help="default %(default)s")
     parser.add_argument("--valid-videos", type=int, default=12, metavar="N", help="default %(default)s")
+    parser.add_argument("--train-images", type=int, default=400, metavar="N", help="default %(default)s")
+    parser.add_argument("--valid-images", type=int, default=60, metavar="N", help="default %(default)s")
     parser.add_argument("--frames", type=int, default=24, metavar="N", help="frames per video (default %(default)s)")
     parser.add_argument("--frame-step", type=int, default=1, metavar="K", help="moments between frames (default %(default)s)")
     parser.add_argument("--height", type=int, default=192, help="pixels (default %(default)s)")
@@ -41,10 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="also write preview.mp4 and preview.png with the ground truth of N videos",
+        help="also write preview.png (and for videos preview.mp4) with the ground truth of N videos or images",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a world with other parameters")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
     return parser
 
 
@@ -54,23 +66,21 @@ def main(argv: list[str] | None = None) -> int:
     Returns: 0 done, 1 wrong input (one line on stderr). Wrong usage exits with 2.
     """
     arguments = build_parser().parse_args(argv)
-    try:
-        report = _make(arguments)
-        preview = _previews(arguments)
-    except DenseError as error:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
-    sys.stdout.write(_summary(report) + "".join(f"preview: {path}\n" for path in preview))
-    return 0
+    return run_command(lambda: _run(arguments), debug=arguments.debug)
 
 
-def _make(arguments: argparse.Namespace) -> WorldReport:
+def _run(arguments: argparse.Namespace) -> None:
+    kind = _KINDS[arguments.kind]
     if arguments.preview < 0:
         raise DataError(f"--preview is {arguments.preview}, expected 0 or more.")
-    with _progress_bar() as progress:
-        return make_video_world(
+    report = kind.make(arguments)
+    preview = kind.previews(arguments)
+    sys.stdout.write(f"{report}\n" + "".join(f"preview: {path}\n" for path in preview))
+
+
+def _make_videos(arguments: argparse.Namespace) -> str:
+    with _progress_bar("videos") as progress:
+        report = make_video_world(
             arguments.output,
             seed=arguments.seed,
             train_videos=arguments.train_videos,
@@ -82,9 +92,31 @@ def _make(arguments: argparse.Namespace) -> WorldReport:
             frame_step=arguments.frame_step,
             overwrite=arguments.overwrite,
         )
+    what = f"{report.train_videos} + {report.valid_videos} videos of {report.frames} frames, {report.instances} instances"
+    return f"{report.output}: {what} ({_how(report)})"
 
 
-def _previews(arguments: argparse.Namespace) -> list[Path]:
+def _make_images(arguments: argparse.Namespace) -> str:
+    with _progress_bar("images") as progress:
+        report = make_image_world(
+            arguments.output,
+            seed=arguments.seed,
+            train_images=arguments.train_images,
+            valid_images=arguments.valid_images,
+            size=(arguments.height, arguments.width),
+            workers=arguments.workers,
+            progress=progress,
+            overwrite=arguments.overwrite,
+        )
+    what = f"{report.train_images} + {report.valid_images} images, {report.instances} instances"
+    return f"{report.output}: {what} ({_how(report)})"
+
+
+def _how(report: WorldReport | ImageWorldReport) -> str:
+    return "kept, it was complete" if report.kept else f"{report.seconds:.1f} s"
+
+
+def _preview_videos(arguments: argparse.Namespace) -> list[Path]:
     """Draw the first validation videos, then training videos if there are too few."""
     indices = [*range(VALID_OFFSET, VALID_OFFSET + arguments.valid_videos), *range(arguments.train_videos)][: arguments.preview]
     if not indices:
@@ -100,8 +132,23 @@ def _previews(arguments: argparse.Namespace) -> list[Path]:
     return paths
 
 
+def _preview_images(arguments: argparse.Namespace) -> list[Path]:
+    """Draw the first validation pictures, then training pictures if there are too few."""
+    counts = {"valid": arguments.valid_images, "train": arguments.train_images}
+    chosen = [(split, number) for split, count in counts.items() for number in range(count)][: arguments.preview]
+    if not chosen:
+        return []
+    from dense.data.world.preview import write_image_sheet
+
+    size = (arguments.height, arguments.width)
+    parameters = ImageWorldParameters(arguments.seed, arguments.train_images, arguments.valid_images, *size)
+    path = Path(arguments.output) / IMAGE_PREVIEW
+    write_image_sheet(path, [render_image(parameters, split, number) for split, number in chosen])
+    return [path]
+
+
 @contextmanager
-def _progress_bar() -> Iterator[Progress | None]:
+def _progress_bar(unit: str) -> Iterator[Progress | None]:
     """A bar on stderr when that is a terminal, else nothing."""
     if not sys.stderr.isatty():
         yield None
@@ -110,13 +157,18 @@ def _progress_bar() -> Iterator[Progress | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"), TimeRemainingColumn())
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("rendering")
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _summary(report: WorldReport) -> str:
-    what = f"{report.train_videos} + {report.valid_videos} videos of {report.frames} frames, {report.instances} instances"
-    how = "kept, it was complete" if report.kept else f"{report.seconds:.1f} s"
-    return f"{report.output}: {what} ({how})\n"
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of world: writes it and says what was done; draws its previews."""
+
+    make: Callable[[argparse.Namespace], str]
+    previews: Callable[[argparse.Namespace], list[Path]]
+
+
+_KINDS = {"videos": _Kind(_make_videos, _preview_videos), "images": _Kind(_make_images, _preview_images)}

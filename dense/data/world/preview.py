@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dense.data.world.categories import STUFF, THINGS
 from dense.data.world.render import RenderedVideo
 from dense.errors import VideoError
 from dense.io import atomic_write
 
-__all__ = ["contact_sheet", "draw_ground_truth", "write_contact_sheet", "write_preview"]
+__all__ = ["contact_sheet", "draw_ground_truth", "write_contact_sheet", "write_image_sheet", "write_preview"]
 
 Picture = NDArray[np.uint8]
 
@@ -60,9 +61,7 @@ def contact_sheet(videos: list[RenderedVideo], columns: int = 4, scale: int = 1)
 
 def write_contact_sheet(path: str | os.PathLike[str], videos: list[RenderedVideo], columns: int = 4, scale: int = 1) -> None:
     """Write ``contact_sheet`` as PNG, atomically."""
-    _, data = cv2.imencode(".png", np.ascontiguousarray(contact_sheet(videos, columns, scale)[..., ::-1]))
-    with atomic_write(path, "wb") as stream:
-        stream.write(data.tobytes())
+    _write_png(path, contact_sheet(videos, columns, scale))
 
 
 def write_preview(path: str | os.PathLike[str], videos: list[RenderedVideo], rate: int = 12, scale: int = 2) -> None:
@@ -90,6 +89,28 @@ def write_preview(path: str | os.PathLike[str], videos: list[RenderedVideo], rat
                 picture = np.ascontiguousarray(draw_ground_truth(video, t, scale)[:height, :width])
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
+
+
+def write_image_sheet(path: str | os.PathLike[str], pictures: list[RenderedVideo], scale: int = 2) -> None:
+    """Write pictures of one frame with their ground truth as PNG, atomically: per row the objects, and the semantic map."""
+    from dense.data.world.image_writer import label_map
+    from dense.visualization.maps import draw_semantic
+
+    names = (*THINGS, *STUFF)
+    rows = []
+    for video in pictures:
+        height, width = video.frames.shape[1:3]
+        labels = cv2.resize(label_map(video), (scale * width, scale * height), interpolation=cv2.INTER_NEAREST)
+        image = cv2.resize(video.frames[0], (scale * width, scale * height), interpolation=cv2.INTER_CUBIC)
+        pair = [draw_ground_truth(video, 0, scale), draw_semantic(np.asarray(image, np.uint8), labels, names, alpha=0.7)]
+        rows.append(np.concatenate([np.pad(p, ((2, 2), (2, 2), (0, 0)), constant_values=255) for p in pair], axis=1))
+    _write_png(path, np.concatenate(rows, axis=0))
+
+
+def _write_png(path: str | os.PathLike[str], picture: Picture) -> None:
+    _, data = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+    with atomic_write(path, "wb") as stream:
+        stream.write(data.tobytes())
 
 
 def _label(picture: Picture, text: str, colour: tuple[int, int, int], anchor: tuple[float, float], scale: int) -> None:

@@ -13,7 +13,7 @@ from dense.data.world.scene import Look, Scene, sample_scene
 from dense.data.world.shapes import silhouette
 from dense.data.world.textures import Image, stuff_texture, thing_texture
 
-__all__ = ["MIN_VISIBLE", "RenderedFrame", "RenderedVideo", "Renderer", "render_frames", "render_video"]
+__all__ = ["MIN_VISIBLE", "RenderedFrame", "RenderedVideo", "Renderer", "render_frames", "render_moment", "render_video"]
 
 MIN_VISIBLE = 12  # pixels; a thing that shows less counts as absent in that frame
 
@@ -178,7 +178,15 @@ def render_video(seed: int, index: int, frames: int, size: tuple[int, int] = (19
     check_integer("index", index, 0)
     check_video(frames, size, frame_step)
     scene = sample_scene(seed, index, size[1] / size[0], frames * frame_step)
-    pictures = list(render_frames(scene, size, frames, frame_step))
+    return _with_masks(scene, list(render_frames(scene, size, frames, frame_step)))
+
+
+def render_moment(scene: Scene, size: tuple[int, int], moment: float) -> RenderedVideo:
+    """One picture of ``scene`` as a video of one frame; ``size`` is (height, width) in pixels."""
+    return _with_masks(scene, [Renderer(scene, size).frame(moment)])
+
+
+def _with_masks(scene: Scene, pictures: list[RenderedFrame]) -> RenderedVideo:
     owner = np.stack([p.owner for p in pictures])
     masks = owner[None] == np.arange(len(scene.things))[:, None, None, None]
     masks &= (masks.sum((2, 3)) >= MIN_VISIBLE)[:, :, None, None]

@@ -1,28 +1,22 @@
 """The world on disk in the YouTube-VIS layout: ``{train,valid}/JPEGImages/<video>/<frame>.jpg`` and two JSON files."""
 
-import multiprocessing
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dense.data.world.categories import THINGS
+from dense.data.world.folder import WorldFolder
+from dense.data.world.jobs import Progress, run_jobs
 from dense.data.world.parameters import JPEG_QUALITY, VALID_OFFSET, WorldParameters, check_integer
 from dense.errors import DataError
 from dense.io import read_json, write_json
 
 __all__ = ["PREVIEWS", "WorldReport", "make_video_world", "video_name"]
 
-_MARKER = ".dense_world.json"  # says that a folder is ours, hence may be rendered again
 PREVIEWS = ("preview.mp4", "preview.png")  # beside the data, drawn by the command line
 _SPLITS = ("train", "valid")
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -85,10 +79,11 @@ def make_video_world(
     parameters.check()
     check_integer("workers", workers, 1)
     root = Path(output)
-    instances = _existing_instances(root, parameters, overwrite)
+    folder = WorldFolder(root, asdict(parameters), tuple(f"{split}.json" for split in _SPLITS), _SPLITS, PREVIEWS)
+    instances = _existing_instances(folder, overwrite)
     kept = instances is not None
     if instances is None:
-        _clear(root, parameters)
+        folder.clear()
         instances = _render_all(root, parameters, workers, progress)
     return WorldReport(root, train_videos, valid_videos, frames, instances, time.monotonic() - started, kept)
 
@@ -98,84 +93,29 @@ def video_name(index: int) -> str:
     return f"v{index % VALID_OFFSET:06d}"
 
 
-def _existing_instances(root: Path, parameters: WorldParameters, overwrite: bool) -> int | None:
-    """Number of instances if ``root`` holds exactly this world, ``None`` if it must be rendered.
+def _existing_instances(folder: WorldFolder, overwrite: bool) -> int | None:
+    """Number of instances if the folder holds exactly this world, ``None`` if it must be rendered.
 
     Raises: DataError if something else is there.
     """
-    jsons = [root / f"{split}.json" for split in _SPLITS]
-    present = [p for p in (*jsons, *(root / split for split in _SPLITS)) if p.exists()]
-    if root.exists() and not root.is_dir():
-        raise DataError(f"{root}: is a file, expected a folder for the world.")
-    if not present:
+    if not folder.is_complete(overwrite):
         return None
-    if not (root / _MARKER).is_file():
-        raise DataError(f"{present[0]}: exists and was not made by the world. Give an empty folder.")
-    if not all(p.is_file() for p in jsons):
-        return None  # a run that was cut off
-    different = read_json(root / _MARKER) != asdict(parameters)
-    if different and not overwrite:
-        raise DataError(f"{root}: holds a world with other parameters. Give another folder, or overwrite it (--overwrite).")
-    if different:
-        return None
-    contents = [read_json(p) for p in jsons]
+    contents = [read_json(folder.root / name) for name in folder.jsons]
     for split, content in zip(_SPLITS, contents, strict=True):
-        if not all((root / split / "JPEGImages" / f).is_file() for video in content["videos"] for f in video["file_names"]):
+        if not all((folder.root / split / "JPEGImages" / f).is_file() for v in content["videos"] for f in v["file_names"]):
             return None
     return sum(len(content["annotations"]) for content in contents)
-
-
-def _clear(root: Path, parameters: WorldParameters) -> None:
-    """Remove the JSON files first, then stale pictures; afterwards the marker names what is being rendered."""
-    try:
-        for split in _SPLITS:
-            (root / f"{split}.json").unlink(missing_ok=True)
-        for split in _SPLITS:
-            if (root / split).exists():
-                shutil.rmtree(root / split)
-        for stale in PREVIEWS:
-            (root / stale).unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{error.filename or root}: cannot be removed ({error.strerror}). Give another folder.") from error
-    write_json(root / _MARKER, asdict(parameters), indent=1)
 
 
 def _render_all(root: Path, parameters: WorldParameters, workers: int, progress: Progress | None) -> int:
     numbers = [range(parameters.train_videos), range(VALID_OFFSET, VALID_OFFSET + parameters.valid_videos)]
     jobs = [_Job(str(root / s / "JPEGImages"), i, parameters) for s, n in zip(_SPLITS, numbers, strict=True) for i in n]
-    tracks: list[list[dict[str, Any]]] = []
-    for found in _run(jobs, min(workers, len(jobs))):
-        tracks.append(found)
-        if progress is not None:
-            progress(len(tracks), len(jobs))
+    tracks = list(run_jobs(_render_job, jobs, workers, progress))
     first = parameters.train_videos
     contents = [_content(parameters, "train", tracks[:first]), _content(parameters, "valid", tracks[first:])]
     for split, content in zip(_SPLITS, contents, strict=True):
         write_json(root / f"{split}.json", content)
     return sum(len(content["annotations"]) for content in contents)
-
-
-def _run(jobs: list[_Job], workers: int) -> Iterator[list[dict[str, Any]]]:
-    """Results in the order of the jobs, whichever process finishes first."""
-    if workers == 1:
-        yield from map(_render_job, jobs)
-        return
-    # spawn, not fork: the caller may hold torch's or OpenCV's threads, which do not survive a fork
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_one_thread)
-    try:
-        yield from pool.map(_render_job, jobs)
-    except BrokenProcessPool as error:
-        raise DataError(
-            'world: a rendering process died. Put the call under `if __name__ == "__main__":`, or use workers=1.'
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
 
 
 def _render_job(job: _Job) -> list[dict[str, Any]]:

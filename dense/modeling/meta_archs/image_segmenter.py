@@ -15,7 +15,8 @@ from detectron2.modeling import (
 from fvcore.common.registry import Registry
 from torch import Tensor, nn
 
-from dense.errors import ConfigError
+from dense.data.datasets import thing_classes, with_kinds
+from dense.errors import ConfigError, DenseError
 from dense.modeling.losses import SetCriterion
 from dense.modeling.postprocess import instance_result, panoptic_result, resize_masks, semantic_result
 from dense.modeling.predictions import MaskTargets
@@ -43,6 +44,30 @@ def segmenter_parts(cfg: CfgNode) -> dict[str, Any]:
             cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, backbone.size_divisibility if divisibility < 0 else divisibility
         ),
     }
+
+
+def _things(cfg: CfgNode) -> frozenset[int] | None:
+    """Class indices of the things: TEST.THING_CLASSES, else those of DATASETS.TRAIN[0] as Detectron2's catalog or our own says.
+
+    Returns: ``None`` where nothing needs them (panoptic results are off).
+    Raises: ConfigError if panoptic results are on and nobody knows the things.
+    """
+    test, names = cfg.MODEL.MASK_FORMER.TEST, cfg.DATASETS.TRAIN
+    if test.THING_CLASSES:
+        return frozenset(test.THING_CLASSES)
+    if not test.PANOPTIC_ON:
+        return None
+    mapping = getattr(MetadataCatalog.get(names[0]), "thing_dataset_id_to_contiguous_id", None) if names else None
+    if mapping is not None:
+        return frozenset(mapping.values())
+    try:
+        things = thing_classes(*with_kinds(names[:1], cfg.DATASETS.DATASET_TYPE)[0]) if names else frozenset()
+    except DenseError as error:
+        raise ConfigError(
+            f"MODEL.MASK_FORMER.TEST.PANOPTIC_ON: True, but which classes are things is not known ({error})"
+            " List their indices in MODEL.MASK_FORMER.TEST.THING_CLASSES."
+        ) from error
+    return frozenset(range(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)) if things is None else things
 
 
 def _check_name(key: str, name: str, registry: Registry) -> None:
@@ -80,16 +105,17 @@ class ImageSegmenter(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Read MODEL.MASK_FORMER.TEST.*, TEST.DETECTIONS_PER_IMAGE and the thing categories of DATASETS.TRAIN[0]."""
+        """Read MODEL.MASK_FORMER.TEST.*, TEST.DETECTIONS_PER_IMAGE and the thing categories of DATASETS.TRAIN[0].
+
+        Raises: ConfigError for an unknown part, or if panoptic results are on and the things are not known.
+        """
         test = cfg.MODEL.MASK_FORMER.TEST
         on = {"semantic": test.SEMANTIC_ON, "instance": test.INSTANCE_ON, "panoptic": test.PANOPTIC_ON}
         scores_last = tuple(on.values()) == (True, False, False) and not test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE
-        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
-        mapping = getattr(metadata, "thing_dataset_id_to_contiguous_id", None)
         return {
             **segmenter_parts(cfg),
             "tasks": frozenset(task for task, wanted in on.items() if wanted),
-            "things": None if mapping is None else frozenset(mapping.values()),
+            "things": _things(cfg),
             "max_instances": cfg.TEST.DETECTIONS_PER_IMAGE,
             "object_threshold": test.OBJECT_MASK_THRESHOLD,
             "overlap_threshold": test.OVERLAP_THRESHOLD,

@@ -8,6 +8,7 @@ import torch
 from detectron2.data import MetadataCatalog
 
 from dense import build_model, load_checkpoint, load_config
+from dense.errors import ConfigError
 from dense.modeling.postprocess import semantic_result
 
 R50 = "configs/dvis/base_r50.yaml"
@@ -104,6 +105,21 @@ def test_image_segmenter__all_tasks__things_only_among_instances(root):
     assert set(result["instances"].labels.tolist()) == {0, 2}
     segment_map, segments = result["panoptic_seg"]
     assert set(segment_map.unique().tolist()) <= {0, *(s.id for s in segments)}
+
+
+def test_image_segmenter__panoptic_set_by_name__its_things(root):
+    """Catches a panoptic model for which everything is stuff."""
+    on = {"MODEL__MASK_FORMER__TEST__PANOPTIC_ON": True, "DATASETS__TRAIN": "('coco_2017_train_panoptic',)"}
+    assert tiny(root, MODEL__SEM_SEG_HEAD__NUM_CLASSES=133, **on).things == frozenset(range(80))
+    assert tiny(root, MODEL__MASK_FORMER__TEST__THING_CLASSES=[1, 2], **on).things == frozenset({1, 2})
+
+
+@pytest.mark.parametrize("name", ["somebody_s_own", "ade20k_sem_seg_train"])
+def test_image_segmenter__things_not_known__says_which_key_lists_them(root, name):
+    """Catches panoptic results whose things are guessed; without panoptic results nobody asks."""
+    with pytest.raises(ConfigError, match="THING_CLASSES"):
+        tiny(root, MODEL__MASK_FORMER__TEST__PANOPTIC_ON=True, DATASETS__TRAIN=f"('{name}',)")
+    assert tiny(root, DATASETS__TRAIN=f"('{name}',)").things is None
 
 
 def test_image_segmenter__training__losses_and_gradients(root):

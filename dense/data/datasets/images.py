@@ -1,0 +1,236 @@
+"""Image data sets by name: where their files lie, and one's own data without registering anything.
+
+Official data sets lie under ``$DETECTRON2_DATASETS`` (default ``datasets``)::
+
+    coco/annotations/instances_{train,val}2017.json    coco/{train,val}2017
+    coco/annotations/panoptic_{train,val}2017.json     coco/panoptic_{train,val}2017           (PNG)
+    ADEChallengeData2016/images/{training,validation}  ADEChallengeData2016/annotations_detectron2/{training,validation}
+    cityscapes/leftImg8bit/{train,val}                 cityscapes/gtFine/{train,val}           (*_labelTrainIds.png)
+    world_images/annotations/…                         world_images/{images,panoptic,semantic}/{train,valid}
+
+The last is written by ``tools/make_world.py --kind images``. Label maps hold class indices from 0, and 255 where nothing is
+labelled (ADE20K's own start at 1: the folder ``annotations_detectron2`` has them less 1).
+
+Own data, where a configuration wants a name: ``ANNOTATIONS.json:IMAGES`` (instances), ``ANNOTATIONS.json:PNG_FOLDER:IMAGES``
+(panoptic), ``IMAGES:LABELS:NAMES.json`` (semantic; a JSON list of names).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dense.data.datasets.image_categories import ADE20K, CITYSCAPES, COCO_STUFF, COCO_THINGS
+from dense.data.datasets.video_instances import datasets_root
+from dense.data.formats.category_table import Category
+from dense.data.formats.coco import ImageDataset, read_coco
+from dense.data.formats.coco_panoptic import PanopticDataset, read_panoptic
+from dense.data.formats.semantic_maps import SemanticDataset, read_semantic_folders
+from dense.data.world.categories import STUFF, THINGS
+from dense.errors import ConfigError, DataError
+from dense.io import read_json
+from dense.registry import nearest
+
+__all__ = [
+    "WORLD_CATEGORIES",
+    "InstanceSource",
+    "PanopticSource",
+    "SemanticSource",
+    "image_dataset_kinds",
+    "resolve_instances",
+    "resolve_panoptic",
+    "resolve_semantic",
+]
+
+WORLD_CATEGORIES = tuple(Category(k + 1, name, k < len(THINGS)) for k, name in enumerate((*THINGS, *STUFF)))
+"""Things, then stuff, of the procedural world; ids from 1."""
+
+
+@dataclass(frozen=True)
+class InstanceSource:
+    """A COCO instances file with its image folder; ``categories`` is the published table (``None`` = only the file knows)."""
+
+    name: str
+    json_path: Path
+    image_root: Path
+    categories: tuple[Category, ...] | None = None
+
+    def read(self, require_annotations: bool = False) -> ImageDataset:
+        """Read and check the annotation file; errors as ``read_coco``."""
+        _check(self.name, self.json_path, self.json_path.is_file())
+        return read_coco(self.json_path, self.image_root, require_annotations=require_annotations)
+
+    @property
+    def category_names(self) -> tuple[str, ...] | None:
+        """Names of the published table in contiguous order."""
+        return _names(self.categories)
+
+
+@dataclass(frozen=True)
+class PanopticSource:
+    """A COCO panoptic file with its folders; ``categories`` as in ``InstanceSource``."""
+
+    name: str
+    json_path: Path
+    png_root: Path
+    image_root: Path
+    categories: tuple[Category, ...] | None = None
+
+    def read(self) -> PanopticDataset:
+        """Read and check the annotation file; errors as ``read_panoptic``."""
+        _check(self.name, self.json_path, self.json_path.is_file())
+        return read_panoptic(self.json_path, self.png_root, self.image_root)
+
+    @property
+    def category_names(self) -> tuple[str, ...] | None:
+        """Names of the published table in contiguous order."""
+        return _names(self.categories)
+
+
+@dataclass(frozen=True)
+class SemanticSource:
+    """A folder of pictures and one of label maps; the suffixes are those of ``read_semantic_folders``."""
+
+    name: str
+    image_root: Path
+    label_root: Path
+    category_names: tuple[str, ...]
+    image_suffix: str = ""
+    label_suffix: str = ".png"
+
+    def read(self) -> SemanticDataset:
+        """Find the files; errors as ``read_semantic_folders``."""
+        _check(self.name, self.label_root, self.label_root.is_dir())
+        return read_semantic_folders(
+            self.image_root,
+            self.label_root,
+            self.category_names,
+            image_suffix=self.image_suffix,
+            label_suffix=self.label_suffix,
+        )
+
+
+def _names(categories: tuple[Category, ...] | None) -> tuple[str, ...] | None:
+    return None if categories is None else tuple(category.name for category in categories)
+
+
+def _check(name: str, path: Path, present: bool) -> None:
+    if not present:
+        raise DataError(
+            f"data set {name!r}: {path} does not exist. Put the data set there, or set DETECTRON2_DATASETS to the folder that"
+            " holds all data sets."
+        )
+
+
+def _instances() -> dict[str, InstanceSource]:
+    root = datasets_root()
+    coco, world = root / "coco", root / "world_images"
+    sources = [
+        InstanceSource(
+            f"coco_2017_{split}", coco / f"annotations/instances_{split}2017.json", coco / f"{split}2017", COCO_THINGS
+        )
+        for split in ("train", "val")
+    ]
+    sources += [
+        InstanceSource(
+            f"world_images_{split}",
+            world / f"annotations/instances_{split}.json",
+            world / f"images/{split}",
+            WORLD_CATEGORIES[: len(THINGS)],
+        )
+        for split in ("train", "valid")
+    ]
+    return {source.name: source for source in sources}
+
+
+def _panoptic() -> dict[str, PanopticSource]:
+    root = datasets_root()
+    coco, world = root / "coco", root / "world_images"
+    sources = [
+        PanopticSource(
+            f"coco_2017_{split}_panoptic",
+            coco / f"annotations/panoptic_{split}2017.json",
+            coco / f"panoptic_{split}2017",
+            coco / f"{split}2017",
+            (*COCO_THINGS, *COCO_STUFF),
+        )
+        for split in ("train", "val")
+    ]
+    sources += [
+        PanopticSource(
+            f"world_images_{split}_panoptic",
+            world / f"annotations/panoptic_{split}.json",
+            world / f"panoptic/{split}",
+            world / f"images/{split}",
+            WORLD_CATEGORIES,
+        )
+        for split in ("train", "valid")
+    ]
+    return {source.name: source for source in sources}
+
+
+def _semantic() -> dict[str, SemanticSource]:
+    root = datasets_root()
+    ade, cityscapes, world = root / "ADEChallengeData2016", root / "cityscapes", root / "world_images"
+    world_names = tuple(category.name for category in WORLD_CATEGORIES)
+    sources = []
+    for split, folder in (("train", "training"), ("val", "validation")):
+        name = f"ade20k_sem_seg_{split}"
+        sources.append(SemanticSource(name, ade / "images" / folder, ade / "annotations_detectron2" / folder, ADE20K))
+        suffixes = ("_leftImg8bit.png", "_gtFine_labelTrainIds.png")
+        name, folders = f"cityscapes_fine_sem_seg_{split}", (cityscapes / "leftImg8bit" / split, cityscapes / "gtFine" / split)
+        sources.append(SemanticSource(name, *folders, CITYSCAPES, *suffixes))
+    for split in ("train", "valid"):
+        name = f"world_images_{split}_semantic"
+        sources.append(SemanticSource(name, world / "images" / split, world / "semantic" / split, world_names))
+    return {source.name: source for source in sources}
+
+
+def image_dataset_kinds() -> dict[str, str]:
+    """Every registered name with its kind."""
+    kinds = dict.fromkeys(_instances(), "image_instance")
+    return kinds | dict.fromkeys(_panoptic(), "image_panoptic") | dict.fromkeys(_semantic(), "image_semantic")
+
+
+def resolve_instances(name: str) -> InstanceSource:
+    """Find an instance data set by registered name, or ``ANNOTATIONS.json:IMAGES``; nothing is read.
+
+    Raises: ConfigError for a name that is neither, suggesting the nearest one.
+    """
+    sources = _instances()
+    if name in sources:
+        return sources[name]
+    return InstanceSource(name, *_own(name, list(sources), "ANNOTATIONS.json:IMAGES"))
+
+
+def resolve_panoptic(name: str) -> PanopticSource:
+    """Find a panoptic data set by registered name, or ``ANNOTATIONS.json:PNG_FOLDER:IMAGES``; nothing is read.
+
+    Raises: ConfigError for a name that is neither, suggesting the nearest one.
+    """
+    sources = _panoptic()
+    if name in sources:
+        return sources[name]
+    return PanopticSource(name, *_own(name, list(sources), "ANNOTATIONS.json:PNG_FOLDER:IMAGES"))
+
+
+def resolve_semantic(name: str) -> SemanticSource:
+    """Find a semantic data set by registered name, or ``IMAGES:LABELS:NAMES.json``; only the list of names is read.
+
+    Raises: ConfigError for a name that is neither, suggesting the nearest one; DataError for a wrong list of names.
+    """
+    sources = _semantic()
+    if name in sources:
+        return sources[name]
+    images, labels, listed = _own(name, list(sources), "IMAGES:LABELS:NAMES.json")
+    names = read_json(listed)
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise DataError(f"{listed}: expected a JSON list with the name of each class.")
+    return SemanticSource(name, images, labels, tuple(names))
+
+
+def _own(name: str, known: list[str], form: str) -> list[Any]:
+    """The paths of one's own data, as many as ``form`` has."""
+    parts = name.split(":")
+    if len(parts) != len(form.split(":")) or not all(parts):
+        raise ConfigError(f"unknown data set {name!r}.{nearest(name, known)} For your own data write {form}.")
+    return [Path(part).expanduser() for part in parts]

@@ -1,0 +1,211 @@
+"""COCO instances: boxes and masks of objects in images, from one JSON file; read, checked, as frozen records.
+
+``images`` (id, width, height, file_name), ``annotations`` (id, image_id, category_id, ``bbox`` [x, y, width, height] in pixels,
+``segmentation`` as polygons or RLE of either form, ``area``, ``iscrowd``), ``categories`` (id, name). LVIS files have the same
+core. Files of test images have no annotations.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dense.data.formats.category_table import Category, CategoryTable, category_id_field, read_categories
+from dense.data.formats.image_files import ImageEntry, check_image_files, read_image_entries
+from dense.data.formats.records import integer_field, list_of_records, number, unique
+from dense.data.formats.youtube_vis import AnnotationsMissingError
+from dense.errors import DataError
+from dense.io import read_json
+from dense.structures import rle as rle_codec
+from dense.structures.rle import RLE, to_rle
+
+__all__ = ["Box", "ImageDataset", "ImageObject", "ImageRecord", "parse_coco", "read_box", "read_coco"]
+
+Box = tuple[float, float, float, float]
+"""x, y of the upper left corner, width, height; pixels."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImageObject:
+    """One annotated object.
+
+    Attributes:
+        id: annotation id, unique in the file; may be 0.
+        category_id: category id as in the file.
+        iscrowd: a group of objects: ignored in training, absorbs predictions in evaluation.
+        box: as the file states it, or that of the mask where the file has none.
+        area: in pixels, as the file states it, or counted from the mask, or of the box.
+        segmentation: compressed RLE at the image's size, ``None`` for an object that has only a box.
+    """
+
+    id: int
+    category_id: int
+    iscrowd: bool
+    box: Box
+    area: float
+    segmentation: RLE | None
+
+
+@dataclass(frozen=True)
+class ImageRecord(ImageEntry):
+    """One image with its objects."""
+
+    objects: tuple[ImageObject, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageDataset(CategoryTable):
+    """A whole annotation file.
+
+    Attributes:
+        path: the file (or a description, if the data came from memory).
+        images: in the file's order, images without any object included.
+        categories: sorted by id, so that the position is the contiguous index.
+        has_annotations: False if ``annotations`` is missing or ``null``.
+        image_root: folder that file names are relative to.
+    """
+
+    path: str
+    images: tuple[ImageRecord, ...]
+    categories: tuple[Category, ...]
+    has_annotations: bool
+    image_root: Path
+
+    def image_path(self, image: ImageEntry) -> Path:
+        """Where the picture of ``image`` lies."""
+        return self.image_root / image.file_name
+
+
+def read_coco(
+    path: str | os.PathLike[str],
+    image_root: str | os.PathLike[str] | None = None,
+    *,
+    masks: bool = True,
+    check_files: bool = False,
+    require_annotations: bool = False,
+) -> ImageDataset:
+    """Read and check an annotation file.
+
+    Missing ``iscrowd`` is 0; missing ``area`` and ``bbox`` come from the mask. Objects whose box has no area inside the image
+    are left out, with one warning that names them (training on them gives NaN).
+
+    Args:
+        path: JSON file.
+        image_root: folder that file names are relative to (default: the folder of ``path``).
+        masks: the task needs masks: objects that have only a box are left out too, with a warning.
+        check_files: also make sure that every image is on disk at the stated size.
+        require_annotations: without annotations raise instead of returning images without objects.
+
+    Raises: DataError, one line with file, record and id; AnnotationsMissingError (a DataError) as said above.
+    """
+    dataset = parse_coco(read_json(path), str(path), image_root, masks=masks)
+    if require_annotations and not dataset.has_annotations:
+        raise AnnotationsMissingError(
+            f"{path}: has no annotations (`annotations` is missing or null). Give a file with annotations to train or to score."
+        )
+    if check_files:
+        check_image_files(dataset.path, dataset.image_root, dataset.images)
+    return dataset
+
+
+def parse_coco(
+    data: object, path: str = "annotations", image_root: str | os.PathLike[str] | None = None, *, masks: bool = True
+) -> ImageDataset:
+    """Check annotations that are already in memory: ``data`` is what a JSON file holds, ``path`` its name in messages.
+
+    Raises: DataError as ``read_coco`` does.
+    """
+    top = _image_file(data, path)
+    categories = read_categories(top, path)
+    images = read_image_entries(top, path)
+    annotated = top.get("annotations") is not None
+    known = {category.id for category in categories}
+    objects: dict[int, list[ImageObject]] = {identity: [] for identity in images}
+    left_out: dict[str, list[int]] = {}
+    seen: dict[int, str] = {}
+    for index, annotation in enumerate(list_of_records(top, "annotations", path) if annotated else []):
+        where = f"{path}: annotations[{index}]"
+        identity = integer_field(annotation, "id", f"{where} of image {annotation.get('image_id')!r}")
+        unique(identity, f"{where} (image {annotation.get('image_id')!r})", seen)
+        image, found = _object(annotation, identity, f"{where} (id {identity})", images, known)
+        reason = _useless(found, image, masks)
+        if reason is None:
+            objects[image.id].append(found)
+        else:
+            left_out.setdefault(reason, []).append(identity)
+    for reason, ids in left_out.items():
+        logger.warning("%s: %d annotations %s are left out: ids %s.", path, len(ids), reason, _some(ids))
+    return ImageDataset(
+        path=path,
+        images=tuple(ImageRecord(**vars(image), objects=tuple(objects[image.id])) for image in images.values()),
+        categories=categories,
+        has_annotations=annotated,
+        image_root=Path(path).parent if image_root is None else Path(image_root),
+    )
+
+
+def _image_file(data: object, path: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise DataError(
+            f"{path}: holds a {type(data).__name__}, expected an object with `images`, `annotations`, `categories`."
+        )
+    if "images" not in data and "videos" in data:
+        raise DataError(f"{path}: is a video data set (`videos`), expected an image data set (`images`).")
+    return data
+
+
+def _object(
+    annotation: Mapping[str, Any], identity: int, where: str, images: Mapping[int, ImageEntry], categories: set[int]
+) -> tuple[ImageEntry, ImageObject]:
+    image_id = integer_field(annotation, "image_id", where)
+    if image_id not in images:
+        raise DataError(f"{where}: image_id {image_id} is not in `images`.")
+    image = images[image_id]
+    if "segments_info" in annotation:
+        raise DataError(
+            f"{where}: has `segments_info`, so this is a panoptic file; expected instances (`segmentation`, `bbox`)."
+        )
+    category_id = category_id_field(annotation, where, categories)
+    crowd = annotation.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise DataError(f"{where}: `iscrowd` is {crowd!r}, expected 0 or 1.")
+    mask = to_rle(annotation.get("segmentation"), image.height, image.width, f"{where}.segmentation")
+    if annotation.get("bbox") is not None:
+        box = read_box(annotation["bbox"], f"{where}: `bbox`")
+    elif mask is not None:
+        box = tuple(rle_codec.bounding_box(mask))  # type: ignore[assignment]
+    else:
+        raise DataError(f"{where}: has neither `segmentation` nor `bbox`, expected at least one.")
+    area = annotation.get("area")
+    if area is not None:
+        area = number(area, f"{where}: `area`")
+    else:
+        area = float(rle_codec.area(mask)) if mask is not None else max(box[2], 0.0) * max(box[3], 0.0)
+    return image, ImageObject(identity, category_id, bool(crowd), box, area, mask)
+
+
+def read_box(value: object, where: str) -> Box:
+    """A box from JSON. Raises: DataError naming ``where`` unless it is four finite numbers."""
+    if not isinstance(value, list | tuple) or len(value) != 4:
+        raise DataError(f"{where} is {value!r:.80}, expected [x, y, width, height] in pixels.")
+    x, y, width, height = (number(v, where) for v in value)
+    return x, y, width, height
+
+
+def _useless(found: ImageObject, image: ImageEntry, masks: bool) -> str | None:
+    """Why an object cannot be used, ``None`` if it can."""
+    x, y, width, height = found.box
+    inside = min(x + width, image.width) > max(x, 0) and min(y + height, image.height) > max(y, 0)
+    if width <= 0 or height <= 0 or not inside:
+        return "whose box has no area inside the image"
+    if masks and found.segmentation is None:
+        return "without a segmentation (a box only)"
+    return None
+
+
+def _some(ids: list[int]) -> str:
+    return ", ".join(map(str, ids[:20])) + (", …" if len(ids) > 20 else "")

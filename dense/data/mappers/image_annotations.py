@@ -1,0 +1,128 @@
+"""What an annotated image says to a segmenter: class and mask of each region, from any of the three annotation formats."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dense.data.formats.coco import ImageDataset, ImageRecord
+from dense.data.formats.coco_panoptic import PanopticDataset, PanopticRecord
+from dense.data.formats.semantic_maps import SemanticDataset, SemanticRecord
+from dense.data.transforms import Size
+from dense.structures import rle
+
+__all__ = ["ImageAnnotations", "InstanceAnnotations", "PanopticAnnotations", "Regions", "SemanticAnnotations"]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The regions of one image: ``labels`` ``(N,)`` int64 class indices, ``masks`` ``(N, H, W)`` bool."""
+
+    labels: NDArray[np.int64]
+    masks: NDArray[np.bool_]
+
+
+class ImageAnnotations(Protocol):
+    """A training set of images, addressed by index."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def path(self, index: int) -> Path:
+        """Picture file."""
+        ...
+
+    def stated_size(self, index: int) -> Size | None:
+        """(height, width) in pixels that the annotations state, ``None`` if they state none."""
+        ...
+
+    def regions(self, index: int, size: Size) -> Regions:
+        """Regions of an image of this size. Raises: DataError naming the file that does not fit."""
+        ...
+
+
+@dataclass(frozen=True)
+class InstanceAnnotations:
+    """Objects of a COCO instances file; crowds are left out."""
+
+    dataset: ImageDataset
+    images: Sequence[ImageRecord]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def path(self, index: int) -> Path:
+        """Picture file."""
+        return self.dataset.image_path(self.images[index])
+
+    def stated_size(self, index: int) -> Size | None:
+        """As the file states."""
+        return self.images[index].height, self.images[index].width
+
+    def regions(self, index: int, size: Size) -> Regions:
+        """One per object that is no crowd."""
+        wanted = [item for item in self.images[index].objects if not item.iscrowd and item.segmentation is not None]
+        labels = [self.dataset.contiguous_id(item.category_id) for item in wanted]
+        masks = [rle.decode(item.segmentation) for item in wanted if item.segmentation is not None]
+        return _regions(labels, masks, size)
+
+
+@dataclass(frozen=True)
+class PanopticAnnotations:
+    """Things and stuff of a COCO panoptic file; crowds are left out."""
+
+    dataset: PanopticDataset
+    images: Sequence[PanopticRecord]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def path(self, index: int) -> Path:
+        """Picture file."""
+        return self.dataset.image_path(self.images[index])
+
+    def stated_size(self, index: int) -> Size | None:
+        """As the file states."""
+        return self.images[index].height, self.images[index].width
+
+    def regions(self, index: int, size: Size) -> Regions:
+        """One per segment that is no crowd."""
+        image = self.images[index]
+        ids = self.dataset.ids(image)
+        wanted = [segment for segment in image.segments if not segment.iscrowd]
+        labels = [self.dataset.contiguous_id(segment.category_id) for segment in wanted]
+        return _regions(labels, [ids == segment.id for segment in wanted], size)
+
+
+@dataclass(frozen=True)
+class SemanticAnnotations:
+    """Classes of label maps; unlabelled pixels belong to no region."""
+
+    dataset: SemanticDataset
+    images: Sequence[SemanticRecord]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def path(self, index: int) -> Path:
+        """Picture file."""
+        return self.images[index].image_path
+
+    def stated_size(self, index: int) -> Size | None:
+        """Nothing states it: the label map must fit the picture."""
+        return None
+
+    def regions(self, index: int, size: Size) -> Regions:
+        """One per class that occurs."""
+        values = self.dataset.labels(self.images[index], size)
+        labels = [int(v) for v in np.unique(values) if v != self.dataset.ignore_label]
+        return _regions(labels, [values == label for label in labels], size)
+
+
+def _regions(labels: list[int], masks: list[NDArray[np.bool_]], size: Size) -> Regions:
+    stacked = np.stack(masks) if masks else np.zeros((0, *size), bool)
+    return Regions(np.asarray(labels, np.int64), stacked)

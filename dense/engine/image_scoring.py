@@ -1,0 +1,111 @@
+"""Score a model on a set of images, one function per kind: write the results, then average precision, PQ or mean IoU."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from dense.data.datasets import resolve_instances, resolve_panoptic, resolve_semantic
+from dense.data.formats.coco import ImageDataset
+from dense.data.formats.coco_panoptic import PanopticDataset
+from dense.data.formats.image_results import image_result_to_detections, panoptic_result_record, write_detections
+from dense.data.formats.png_ids import write_id_map, write_label_map
+from dense.data.formats.youtube_vis import AnnotationsMissingError
+from dense.engine.launch import Process
+from dense.errors import ConfigError
+from dense.evaluation.instances import evaluate_instances
+from dense.evaluation.panoptic import evaluate_panoptic
+from dense.evaluation.semantic import ConfusionMatrix
+from dense.inference.dataset_runs import predict_images
+from dense.inference.image_predictor import ImagePredictor, NetworkInput
+from dense.io import write_json
+from dense.structures import ImageResult
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+__all__ = ["score_instances", "score_panoptic", "score_semantic"]
+
+logger = logging.getLogger(__name__)
+
+
+def score_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
+    """Writes ``results.json`` (boxes and masks); average precision of the masks."""
+    dataset = resolve_instances(name).read()
+    predictor = _predictor(cfg, model, dataset.category_names, "instance")
+    ids = [category.id for category in dataset.categories]
+    found = [
+        detection
+        for image, result in _predictions(predictor, dataset, process)
+        for detection in image_result_to_detections(result, image.id, ids)
+    ]
+    detections = sorted(process.gather(found), key=lambda d: (d.image_id, -d.score))
+    if not process.is_main:
+        return {}
+    path = folder / "results.json"
+    write_detections(path, detections)
+    logger.info("%s: wrote %s", name, path)
+    try:
+        return evaluate_instances(dataset, detections)
+    except AnnotationsMissingError as error:
+        logger.info("%s: evaluation skipped: %s", name, error)
+        return {}
+
+
+def score_panoptic(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
+    """Writes ``panoptic.json`` and ``panoptic/*.png``; panoptic quality."""
+    dataset = resolve_panoptic(name).read()
+    predictor = _predictor(cfg, model, dataset.category_names, "panoptic")
+    ids = [category.id for category in dataset.categories]
+    found = []
+    for image, result in _predictions(predictor, dataset, process):
+        if result.panoptic is None:
+            raise AssertionError("the panoptic task is on, so there must be a map")
+        write_id_map(folder / "panoptic" / image.png_name, result.panoptic)
+        found.append(panoptic_result_record(result, image.id, image.png_name, ids))
+    records = sorted(process.gather(found), key=lambda r: int(r["image_id"]))
+    if not process.is_main:
+        return {}
+    path = folder / "panoptic.json"
+    write_json(path, {"annotations": records})
+    logger.info("%s: wrote %s", name, path)
+    return evaluate_panoptic(dataset, None, path, folder / "panoptic")
+
+
+def score_semantic(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
+    """Writes ``semantic/*.png`` (class indices); mean IoU."""
+    dataset = resolve_semantic(name).read()
+    predictor = _predictor(cfg, model, dataset.category_names, "semantic")
+    matrix = ConfusionMatrix(len(dataset.category_names), dataset.ignore_label)
+    mine = dataset.images[process.rank :: process.world_size]
+    for image, result in predict_images(predictor, mine, lambda record: record.image_path, lambda record: None):
+        if result.semantic is None:
+            raise AssertionError("the semantic task is on, so there must be a map")
+        write_label_map(folder / "semantic" / f"{image.name}.png", result.semantic)
+        matrix.add(dataset.labels(image, (result.height, result.width)), result.semantic)
+    matrix.counts = np.sum(process.gather([matrix.counts]), axis=0)
+    if not process.is_main:
+        return {}
+    logger.info("%s: wrote %s", name, folder / "semantic")
+    return matrix.figures(dataset.category_names)
+
+
+def _predictor(cfg: "CfgNode", model: nn.Module, names: Sequence[str], task: str) -> ImagePredictor:
+    predictor = ImagePredictor(model, categories=names)
+    if task not in predictor.model.tasks:
+        raise ConfigError(
+            f"MODEL.MASK_FORMER.TEST.{task.upper()}_ON: False, but a data set of DATASETS.TEST needs this task. Set it to True."
+        )
+    predictor.input = NetworkInput.from_config(cfg.INPUT)
+    return predictor
+
+
+def _predictions(
+    predictor: ImagePredictor, dataset: ImageDataset | PanopticDataset, process: Process
+) -> Iterator[tuple[Any, ImageResult]]:
+    """This process's images of an annotation file, each with its result."""
+    mine: Sequence[Any] = dataset.images[process.rank :: process.world_size]
+    return predict_images(predictor, mine, dataset.image_path, lambda image: (image.height, image.width))

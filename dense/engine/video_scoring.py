@@ -1,0 +1,53 @@
+"""Score a model on a set of videos: write the result file, then average precision."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from dense.data.datasets import resolve_dataset
+from dense.data.formats.video_results import video_result_to_records, write_video_results
+from dense.data.formats.youtube_vis import AnnotationsMissingError
+from dense.engine.launch import Process
+from dense.evaluation.video_instances import evaluate_video_instances
+from dense.inference.dataset_runs import predict_videos
+from dense.inference.video_predictor import VideoPredictor
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+__all__ = ["score_video_instances"]
+
+logger = logging.getLogger(__name__)
+
+
+def score_video_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
+    """Writes ``results.json``; no figures where the annotations are not public. See ``dense.engine.scoring.evaluate_model``."""
+    dataset = resolve_dataset(name).read()
+    predictor = VideoPredictor(
+        model,
+        min_size=cfg.INPUT.MIN_SIZE_TEST,
+        max_size=cfg.INPUT.MAX_SIZE_TEST,
+        max_objects=cfg.MODEL.MASK_FORMER.TEST.MAX_NUM,
+        categories=dataset.category_names,
+    )
+    predictor.bgr = cfg.INPUT.FORMAT == "BGR"
+    mine = dataset.videos[process.rank :: process.world_size]
+    ids = [category.id for category in dataset.categories]
+    found = [
+        record
+        for video, result in predict_videos(predictor, dataset, mine)
+        for record in video_result_to_records(result, video.id, ids)
+    ]
+    records = sorted(process.gather(found), key=lambda r: (r.video_id, -r.score))
+    if not process.is_main:
+        return {}
+    path = folder / "results.json"
+    write_video_results(path, records)
+    logger.info("%s: wrote %s", name, path)
+    try:
+        return evaluate_video_instances(dataset, path)
+    except AnnotationsMissingError as error:
+        logger.info("%s: evaluation skipped: %s", name, error)
+        return {}

@@ -1,0 +1,71 @@
+"""The tasks of ``tools/evaluate.py``: each reads its files, scores them, and says how its figures are laid out."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dense.errors import ConfigError
+
+__all__ = ["TASKS", "Scores", "Task"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """``figures`` by name, with ``per_category``; ``title`` says what was counted."""
+
+    figures: dict[str, Any]
+    title: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of ground truth and results: ``score`` takes the parsed arguments; ``columns`` figures stand in a row."""
+
+    score: Callable[[argparse.Namespace], Scores]
+    columns: int
+
+
+def _video_instances(arguments: argparse.Namespace) -> Scores:
+    from dense.evaluation.video_instances import load_video_inputs, precision_tables, summarise
+
+    dataset, records = load_video_inputs(arguments.gt, arguments.predictions)
+    figures = summarise(precision_tables(dataset, records), dataset)
+    objects = sum(len(video.tracks) for video in dataset.videos)
+    return Scores(figures, f"{len(dataset.videos)} videos, {objects} objects, {len(records)} predictions")
+
+
+def _instances(arguments: argparse.Namespace) -> Scores:
+    from dense.evaluation.instances import evaluate_instances, load_instance_inputs
+
+    dataset, detections = load_instance_inputs(arguments.gt, arguments.predictions, arguments.overlap)
+    objects = sum(len(image.objects) for image in dataset.images)
+    title = f"{len(dataset.images)} images, {objects} objects, {len(detections)} predictions ({arguments.overlap})"
+    return Scores(evaluate_instances(dataset, detections, arguments.overlap), title)
+
+
+def _panoptic(arguments: argparse.Namespace) -> Scores:
+    from dense.data.formats.coco_panoptic import read_panoptic
+    from dense.evaluation.panoptic import evaluate_panoptic
+
+    dataset = read_panoptic(arguments.gt, arguments.gt_dir)
+    figures = evaluate_panoptic(dataset, None, arguments.predictions, arguments.predictions_dir)
+    segments = sum(len(image.segments) for image in dataset.images)
+    return Scores(figures, f"{len(dataset.images)} images, {segments} segments")
+
+
+def _semantic(arguments: argparse.Namespace) -> Scores:
+    from dense.evaluation.semantic import evaluate_semantic
+
+    if arguments.num_classes is None:
+        raise ConfigError("--task semantic needs --num-classes K (labels are 0 to K-1).")
+    figures = evaluate_semantic(arguments.gt, arguments.predictions, arguments.num_classes, ignore_label=arguments.ignore_label)
+    return Scores(figures, f"{arguments.num_classes} classes")
+
+
+TASKS = {
+    "video-instances": Task(_video_instances, 6),
+    "instances": Task(_instances, 6),
+    "panoptic": Task(_panoptic, 3),
+    "semantic": Task(_semantic, 4),
+}

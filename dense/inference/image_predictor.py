@@ -1,0 +1,165 @@
+"""``ImagePredictor``: an image in; objects, panoptic map and semantic map out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dense.data.transforms import Resize, shortest_edge_size
+from dense.errors import ConfigError, DataError
+from dense.inference.model_source import load_model
+from dense.modeling.postprocess import Instances, PanopticSegment
+from dense.structures import ImageResult, Segment
+from dense.structures.rle import encode_stack
+from dense.video.pictures import read_picture
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+__all__ = ["ImagePredictor", "NetworkInput"]
+
+_CHUNK = 16  # masks encoded at once: bounds the memory of large images
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """How a picture becomes the network's input.
+
+    Attributes:
+        min_size: shortest edge in pixels, 0 = as it is.
+        max_size: limit of the longest edge in pixels.
+        bgr: channels in the order blue, green, red.
+    """
+
+    min_size: int = 0
+    max_size: int = 1333
+    bgr: bool = False
+
+    @classmethod
+    def from_config(cls, inputs: "CfgNode") -> "NetworkInput":
+        """Read the INPUT node."""
+        return cls(inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST, inputs.FORMAT == "BGR")
+
+    def tensor(self, image: NDArray[np.uint8]) -> Tensor:
+        """``(H, W, 3)`` uint8 RGB → ``(3, h, w)`` uint8."""
+        if self.min_size:
+            size = shortest_edge_size((image.shape[0], image.shape[1]), self.min_size, self.max_size)
+            image = Resize(*size).apply_image(image)
+        if self.bgr:
+            image = image[:, :, ::-1]
+        return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
+
+
+class ImagePredictor:
+    """Segments images.
+
+    Args:
+        source: a configuration (``CfgNode`` or YAML path), a ``.safetensors`` file that carries its configuration, a zoo name,
+            or a model (then give ``min_size``). A video segmenter's configuration serves too, with the override
+            ``MODEL.META_ARCHITECTURE ImageSegmenter``: both have the same parts.
+        overrides: ``KEY VALUE`` pairs over the configuration.
+        min_size: shortest edge of the network's input in pixels, 0 = as the image is; ``None`` = INPUT.MIN_SIZE_TEST.
+        max_size: limit of the longest edge in pixels; ``None`` = INPUT.MAX_SIZE_TEST.
+        min_score: least score of an object in the results, in [0, 1].
+        categories: names of the classes; ``None`` = those of the configuration's data set.
+
+    Raises: ConfigError for a model that takes no images or a value out of its range; CheckpointError for unusable weights.
+    """
+
+    def __init__(
+        self,
+        source: Any,  # noqa: ANN401  see above
+        overrides: Sequence[Any] = (),
+        *,
+        min_size: int | None = None,
+        max_size: int | None = None,
+        min_score: float = 0.0,
+        categories: Sequence[str] | None = None,
+    ) -> None:
+        if not 0 <= min_score <= 1:
+            raise ConfigError(f"min_score: {min_score}, expected a number from 0 to 1.")
+        for name, value, least in (("min_size", min_size, 0), ("max_size", max_size, 1)):
+            if value is not None and value < least:
+                raise ConfigError(f"{name}: {value}, expected {least} or more.")
+        loaded = load_model(source, overrides)
+        if not hasattr(loaded.model, "tasks"):
+            raise ConfigError(
+                f"{type(loaded.model).__name__}: is no image model."
+                " Add MODEL.META_ARCHITECTURE ImageSegmenter to the configuration."
+            )
+        self.model: Any = loaded.model
+        self.categories = tuple(loaded.categories if categories is None else categories)
+        self.min_score = min_score
+        defaults = NetworkInput() if loaded.cfg is None else NetworkInput.from_config(loaded.cfg.INPUT)
+        self.input = NetworkInput(
+            min_size=defaults.min_size if min_size is None else min_size,
+            max_size=defaults.max_size if max_size is None else max_size,
+            bgr=defaults.bgr,
+        )
+
+    @torch.no_grad()
+    def predict(
+        self, image: NDArray[np.uint8] | str | os.PathLike[str], vocabulary: Sequence[str] | None = None
+    ) -> ImageResult:
+        """Segment one image.
+
+        Args:
+            image: ``(H, W, 3)`` uint8 RGB, or the path of a picture (see ``dense.video.pictures.read_picture``).
+            vocabulary: names to look for; only open-vocabulary models take one.
+
+        Returns: objects, panoptic and semantic map, as far as the model's tasks are on; at the image's size.
+        Raises: DataError if the picture cannot be read or is no such array; ConfigError for a vocabulary.
+        """
+        if vocabulary is not None:
+            raise ConfigError("vocabulary: this model has a closed vocabulary; leave the argument out.")
+        pixels = read_picture(image) if isinstance(image, str | os.PathLike) else _checked(image)
+        height, width = pixels.shape[:2]
+        (found,) = self.model([{"image": self.input.tensor(pixels), "height": height, "width": width}])
+        return ImageResult(
+            height=height,
+            width=width,
+            categories=list(self.categories),
+            **self._objects(found.get("instances")),
+            **_panoptic(found.get("panoptic_seg")),
+            semantic=_semantic(found.get("sem_seg")),
+        )
+
+    def _objects(self, instances: Instances | None) -> dict[str, Any]:
+        if instances is None:
+            return {}
+        scores = instances.scores.float()
+        order = scores.argsort(descending=True, stable=True)
+        order = order[(scores[order] >= self.min_score) & instances.masks[order].flatten(1).any(1)]
+        masks = [
+            rle
+            for first in range(0, len(order), _CHUNK)
+            for rle in encode_stack(instances.masks[order[first : first + _CHUNK]].cpu().numpy())
+        ]
+        return {"labels": instances.labels[order].tolist(), "scores": scores[order].tolist(), "masks": masks}
+
+
+def _checked(image: Any) -> NDArray[np.uint8]:  # noqa: ANN401  whatever a caller passed
+    shape, kind = getattr(image, "shape", None), getattr(image, "dtype", None)
+    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
+        raise DataError(f"image: is {kind or type(image).__name__} {shape}, expected a (H, W, 3) uint8 RGB array or a path.")
+    return np.asarray(image)
+
+
+def _panoptic(found: tuple[Tensor, list[PanopticSegment]] | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    ids = found[0].cpu().numpy().astype(np.int32)
+    areas = np.bincount(ids.ravel())
+    segments = [Segment(s.id, s.category_id, s.isthing, int(areas[s.id])) for s in found[1]]
+    return {"panoptic": ids, "segments": segments}
+
+
+def _semantic(scores: Tensor | None) -> NDArray[np.integer] | None:
+    if scores is None:
+        return None
+    return scores.argmax(0).cpu().numpy().astype(np.uint8 if len(scores) < 256 else np.int16)
