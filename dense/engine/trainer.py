@@ -1,6 +1,7 @@
 """Trainer: one step at a time, every random number a function of (seed, step, rank)."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -118,9 +119,11 @@ class Trainer:
         try:
             with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
                 losses: dict[str, Tensor] = self.wrapped(batch)
-            total = torch.stack(list(losses.values())).sum()
-            if not torch.isfinite(total):
-                bad = [name for name, loss in losses.items() if not torch.isfinite(loss)]
+            stacked = torch.stack(list(losses.values()))
+            total = stacked.sum()
+            values = dict(zip(losses, stacked.detach().tolist(), strict=True))  # one transfer from the device a step
+            bad = [name for name, value in values.items() if not math.isfinite(value)]
+            if bad:
                 raise NonFiniteError(f"not finite: {', '.join(bad)}.")
         except NonFiniteError as error:
             raise self._not_finite(str(error), batch) from error
@@ -135,7 +138,7 @@ class Trainer:
         self.schedule.step()
         if self.averaged is not None:
             self.averaged.update(self.model, self.step)
-        figures = {"total_loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}, "lr": rate}
+        figures = {"total_loss": sum(values.values()), **values, "lr": rate}
         return figures if norm is None else {**figures, "grad_norm": float(norm)}
 
     def _not_finite(self, reason: str, batch: Batch) -> NonFiniteError:
