@@ -16,6 +16,8 @@ from dense.visualization import write_report
 
 __all__ = ["evaluate", "main"]
 
+_OWN_VIDEO = 60_000_000  # bytes of the user's annotated video that the page may embed; a browser still opens that quickly
+
 _EXAMPLES = """examples:
   dense demo-world
   dense demo-world --input clip.mp4
@@ -74,7 +76,8 @@ def _own_video(arguments: argparse.Namespace) -> None:
     with open_frames(int(label) if label.isdecimal() else label) as source:
         written = process(_predictor(arguments), source, outputs)
     card = model_card(arguments.model)
-    page = write_report(own_video_report(label, folder, _facts(arguments, card)), folder / "index.html")
+    report = own_video_report(label, folder, _facts(arguments, card))
+    page = write_report(report, folder / "index.html", video_budget=_OWN_VIDEO)
     _print("\n".join(map(str, [*written, page])))
 
 
