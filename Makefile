@@ -22,7 +22,7 @@ endif
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo eval-world test test-slow lint bench wheel doctor clean clean-all
+.PHONY: help setup demo eval-world test test-slow test-long lint bench wheel try-wheel doctor clean clean-all
 
 help: ## this list
 	@echo "make …"
@@ -43,6 +43,9 @@ test: setup ## all tests that need neither minutes nor a GPU
 test-slow: setup ## the tests that need minutes
 	@$(TEST) -m "slow and not gpu" $(ARGS)
 
+test-long: setup ## kill a training run 100 times, continue it, compare with one that was never stopped
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) tools/try_resume.py --times 100
+
 lint: setup ## ruff, floors of the house, sizes, types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -55,7 +58,10 @@ bench: setup ## time our parts beside their peers
 
 wheel: setup ## dist/*.whl
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
-	@ls dist/*.whl
+	@ls -t dist/*.whl | head -n 1
+
+try-wheel: wheel ## the wheel in an empty environment, and in this one instead of the checkout
+	@$(PY) tools/try_wheel.py
 
 doctor: setup ## what is installed, what is missing, how to mend it
 	@$(PY) -m dense.doctor

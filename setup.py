@@ -37,12 +37,20 @@ class BuildWithData(build_py):
     """Copies the configurations and the model cards into the wheel, as ``dense/share``; a checkout reads them in place."""
 
     def run(self):
-        super().run()
         if self.editable_mode:
+            super().run()
             return
+        # Or files deleted since the last build would be packed.
+        shutil.rmtree(Path(self.build_lib) / "dense", ignore_errors=True)
+        super().run()
         share = Path(self.build_lib) / "dense" / "share"
-        shutil.rmtree(share, ignore_errors=True)
-        for pattern in ("constraints.txt", "configs/**/*.yaml", "weights/*.md", "weights/*.json"):
+        for pattern in (
+            "constraints.txt",
+            "requirements-detectron2.txt",
+            "configs/**/*.yaml",
+            "weights/*.md",
+            "weights/*.json",
+        ):
             for source in ROOT.glob(pattern):
                 target = share / source.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import math
+import os
 import pkgutil
 import sys
 
@@ -42,6 +43,7 @@ def measure(case: Case, machine: Machine) -> list[dict[str, object]]:
         }
         if name != "ours":
             row |= {"ours faster": found["s"] / ours["s"], "ours smaller": found["peak"] / max(ours["peak"], 1.0)}
+            row |= {"promised faster": case.faster, "promised smaller": case.smaller}
         rows.append(row)
     return rows
 
@@ -68,13 +70,14 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = sorted(set(options.names) - set(available()))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(available())}")
+    load = os.getloadavg()[0]  # of others: ours has not begun
     machines, rows = {"cpu": Machine.measured()}, []
     for name in options.names or available():
         for case in importlib.import_module(f"benchmarks.{name}").cases():
             if case.device not in machines:
                 machines[case.device] = Machine.measured(case.device)
             rows += measure(case, machines[case.device])
-    top = header(machines)
+    top = [*header(machines), f"load average before: {load:.1f}"]
     print("\n".join([*top, "", *table(rows)]))
     if options.json:
         write_json(options.json, {"header": top, "rows": rows}, indent=1)

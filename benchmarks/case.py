@@ -18,6 +18,8 @@ class Case:
         bytes: memory that must be read and written at least, each array once.
         flops: floating-point operations that must be done, a multiply-add counts 2.
         device: where it runs, "cpu" or "cuda"; on a GPU the callables must wait until it is done.
+        faster: what we promise: at least so many times the speed of every peer; 0 = nothing.
+        smaller: likewise, every peer needs at least so many times our peak memory.
     """
 
     name: str
@@ -27,3 +29,5 @@ class Case:
     bytes: int
     flops: int
     device: str = "cpu"
+    faster: float = 0.0
+    smaller: float = 0.0

@@ -1,4 +1,4 @@
-"""What is installed, what is missing and how to mend it: ``python -m dense.doctor [--json]``, also ``dense doctor``.
+"""What is installed, what is missing and how to mend it: ``dense doctor``, also ``python -m dense.doctor``.
 
 Works in an empty environment: each part is looked at on its own, and what cannot be imported becomes a line with its remedy.
 """
@@ -183,7 +183,10 @@ def weights() -> Iterator[Finding]:
 _PARTS: dict[str, tuple[Callable[[], Iterator[Finding]], str]] = {
     "system": (system, ""),
     "torch": (torch_build, f"{_SETUP}; by hand: pip install torch torchvision"),
-    "detectron2": (detectron2_build, f"{_SETUP}; by hand: python tools/install_detectron2.py, or build it from its repository"),
+    "detectron2": (
+        detectron2_build,
+        f"{_SETUP}; by hand: pip install 'FILE.whl[train]', then dense doctor --install-detectron2; or use a build of yours",
+    ),
     "operators": (operators, "They need torch first; then `dense build-ops`"),
     "video": (video, f"{_SETUP}; by hand: pip install av"),
     "packages": (packages, ""),
@@ -219,7 +222,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the report; return 0 if all is usable, else 1."""
     parser = argparse.ArgumentParser(prog="dense doctor", description="What is installed, what is missing, how to mend it.")
     parser.add_argument("--json", action="store_true", help="for programs: findings, and versions of all pinned packages")
+    parser.add_argument(
+        "--install-detectron2", action="store_true", help="put Detectron2's Python part into this Python; compiles nothing"
+    )
     options = parser.parse_args(arguments)
+    if options.install_detectron2:
+        from dense.install_detectron2 import main as install
+
+        return install()
     found = findings()
     usable = all(finding.state != "missing" for finding in found)
     if options.json:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dense import doctor
+from dense import doctor, install_detectron2
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,6 +60,22 @@ def test_main__json__has_findings_and_versions(monkeypatch: pytest.MonkeyPatch, 
     assert told["usable"] is True
     assert told["findings"] == [{"name": "part", "value": "1.0", "state": "ok", "remedy": ""}]
     assert set(told["packages"]["numpy"]) == {"installed", "pinned"}
+
+
+def test_main__install_detectron2__same_installer_and_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches an installer that only a checkout has, and a failure that looks like success."""
+    monkeypatch.setattr(install_detectron2, "install", lambda: "Detectron2: installed.")
+    assert doctor.main(["--install-detectron2"]) == 0
+    assert capsys.readouterr().out == "Detectron2: installed.\n"
+
+    def fail() -> str:
+        raise install_detectron2.InstallError("Detectron2: no network.")
+
+    monkeypatch.setattr(install_detectron2, "install", fail)
+    assert doctor.main(["--install-detectron2"]) == 1
+    assert capsys.readouterr().err == "Detectron2: no network.\n"
 
 
 def test_findings__this_environment__every_remedy_present() -> None:

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 10)
 NEEDED = ("torch", "torchvision", "detectron2", "av", "pytest", "dense")
 SPACE_GB = 9  # torch with CUDA and its libraries, unpacked, and pip's download beside it
-PACKAGE_SOURCES = ("constraints.txt", "requirements-detectron2.txt", "setup.py", "tools/install_detectron2.py")
+PACKAGE_SOURCES = ("constraints.txt", "requirements-detectron2.txt", "setup.py", "dense/install_detectron2.py")
 TRACKEVAL = "trackeval"  # without its dependencies: it asks for a second OpenCV, which needs a display's libraries
 
 

@@ -52,6 +52,7 @@ def _solver(cfg: CfgNode) -> None:
     cfg.SOLVER.EMA_DECAY = 0.0  # decay per step of the moving average of the weights that is evaluated; 0 = none
     cfg.SOLVER.POLY_LR_POWER = 0.9
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
+    cfg.SOLVER.LOG_PERIOD = 20  # figures are written every so many steps
 
 
 def _segmenter(cfg: CfgNode) -> None:

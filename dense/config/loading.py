@@ -33,6 +33,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[Any] = ()) -
 
     Args:
         path: YAML file, ours or an official one of Mask2Former, MinVIS, CTVIS, DVIS or DVIS++; ``None`` = defaults only.
+            ``configs/…`` also finds the files that come with the toolbox, from any folder.
         overrides: ``[key, value, key, value, …]`` in dotted keys; values may be text, as on a command line.
 
     Returns: frozen ``CfgNode``.

@@ -7,16 +7,19 @@ import yaml
 
 from dense.errors import ConfigError
 
-__all__ = ["BASE_KEY", "read_yaml_chain", "read_yaml_files"]
+__all__ = ["BASE_KEY", "read_yaml_chain", "read_yaml_files", "shipped_config"]
 
 BASE_KEY = "_BASE_"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_SHIPPED = (_PACKAGE / "share", _PACKAGE.parent)  # in a wheel, in a checkout
 
 
 def read_yaml_chain(path: str | Path) -> dict[str, Any]:
     """Read a YAML file and the files it is based on, the nearer overriding the farther.
 
     Args:
-        path: the file; a relative ``_BASE_`` is relative to the file that names it.
+        path: the file, or the name of one that comes with the toolbox (``configs/…/….yaml``), from whatever folder; a relative
+            ``_BASE_`` is relative to the file that names it.
 
     Returns: nested mapping without ``_BASE_``.
     Raises: ConfigError for a missing file, a loop, a tag, text that is no YAML, or a top level that is no mapping.
@@ -29,7 +32,15 @@ def read_yaml_chain(path: str | Path) -> dict[str, Any]:
 
 def read_yaml_files(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     """The files that ``read_yaml_chain`` merges with what each says itself, the farthest base first. Raises: as there."""
-    return _read(Path(path), [])
+    return _read(shipped_config(path), [])
+
+
+def shipped_config(path: str | Path) -> Path:
+    """The file that a name such as ``configs/world/minvis_lite0.yaml`` means: the user's, else the one that comes with us."""
+    given = Path(path)
+    if not given.is_absolute() and given.parts[:1] == ("configs",) and not given.exists():
+        return next((file for file in (folder / given for folder in _SHIPPED) if file.is_file()), given)
+    return given
 
 
 def _read(path: Path, chain: list[Path]) -> list[tuple[Path, dict[str, Any]]]:

@@ -162,6 +162,8 @@ def _train(cfg: "CfgNode", process: "Process", resume: bool, stop_after: int | N
     if process.is_main:
         writers = [ConsoleWriter(cfg.SOLVER.MAX_ITER), JSONWriter(folder / "metrics.json"), TensorBoardWriter(folder)]
     checkpoints = Checkpoints(folder)
+    if process.is_main:
+        checkpoints.remove_leftovers()
     trainer = Trainer(cfg, build_model(cfg), process, checkpoints, writers)
     if resume and not trainer.resume():
         logger.info("nothing to continue in %s; starting at step 0", folder)

@@ -19,7 +19,9 @@ __all__ = ["AveragedWeights", "Checkpoints", "step_seed"]
 logger = logging.getLogger(__name__)
 
 _POINTER = "last_checkpoint"
+_EVALUATED = "last_evaluation"
 _NAME = re.compile(r"model_(\d{7})\.pth$")
+_LEFTOVER = re.compile(rf"\.(model_\d{{7}}\.pth|model_final\.safetensors|config\.yaml|{_POINTER}|{_EVALUATED})\.\w+\.tmp$")
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -40,6 +42,22 @@ class Checkpoints:
         with atomic_write(self.folder / _POINTER) as stream:
             stream.write(path.name)
         return path
+
+    def mark_evaluated(self, step: int) -> None:
+        """Record that the figures of the test sets after ``step`` steps are written."""
+        with atomic_write(self.folder / _EVALUATED) as stream:
+            stream.write(str(step))
+
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the last evaluation of the run was that after ``step`` steps."""
+        marker = self.folder / _EVALUATED
+        return marker.is_file() and marker.read_bytes().strip() == str(step).encode()
+
+    def remove_leftovers(self) -> None:
+        """Delete the temporary files of a killed run: never taken for checkpoints, but as large. Nobody else may be writing."""
+        ours = [path for path in self.folder.glob(".*.tmp") if _LEFTOVER.match(path.name)]
+        for path in (*ours, *(self.folder / "inference").glob(".*.tmp")):
+            path.unlink(missing_ok=True)
 
     def last(self) -> Path | None:
         """The file to continue from: the pointer's, else the newest; ``None`` if there is none."""

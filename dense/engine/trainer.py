@@ -85,25 +85,28 @@ class Trainer:
 
         Args:
             batches: starts at ``self.step``.
-            evaluate: called every TEST.EVAL_PERIOD steps and at the end with the model and the step; its figures are written.
+            evaluate: called every TEST.EVAL_PERIOD steps and at the end with the model and the step; its figures are written. A
+                continued run begins with it if the run was killed after the checkpoint of such a step and before the figures.
             stop_after: number of steps, counted from the run's beginning; ``None`` = to the end.
 
         Returns: True if the run has come to SOLVER.MAX_ITER.
         """
-        last, period, eval_period = self.cfg.SOLVER.MAX_ITER, self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD
+        last, period = self.cfg.SOLVER.MAX_ITER, self.cfg.SOLVER.CHECKPOINT_PERIOD
         stop = last if stop_after is None else min(last, stop_after)
         self.wrapped.train()
+        if evaluate is not None and self._evaluation_is_due() and not self.checkpoints.is_evaluated(self.step):
+            self._evaluate(evaluate)
         while self.step < stop:
             started = time.monotonic()
             batch = next(batches)
             data_time = time.monotonic() - started
             losses = self.run_step(batch)
             self.step += 1
-            if self.step % 20 == 0 or self.step == stop:
+            if self.step % self.cfg.SOLVER.LOG_PERIOD == 0 or self.step == stop:
                 self._write({**losses, "data_time": data_time, "time": time.monotonic() - started})
             if self.step % period == 0 or self.step == stop:
                 self.save()
-            if evaluate is not None and ((eval_period > 0 and self.step % eval_period == 0) or self.step == last):
+            if evaluate is not None and self._evaluation_is_due():
                 self._evaluate(evaluate)
         return self.step >= last
 
@@ -144,12 +147,18 @@ class Trainer:
     def _not_finite(self, reason: str, batch: Batch) -> NonFiniteError:
         return NonFiniteError(f"step {self.step}: {reason} Batch: {', '.join(_file_names(batch))}.")
 
+    def _evaluation_is_due(self) -> bool:
+        period = self.cfg.TEST.EVAL_PERIOD
+        return self.step > 0 and ((period > 0 and self.step % period == 0) or self.step == self.cfg.SOLVER.MAX_ITER)
+
     def _evaluate(self, evaluate: Callable[[nn.Module, int], dict[str, float]]) -> None:
         with averaged_model(self.model, self.averaged):
             self.model.eval()
             figures = evaluate(self.model, self.step)
         self.wrapped.train()
         self._write({f"test/{name}": value for name, value in figures.items()})
+        if self.process.is_main:
+            self.checkpoints.mark_evaluated(self.step)
 
     def _write(self, figures: dict[str, float]) -> None:
         if self.process.is_main:

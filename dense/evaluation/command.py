@@ -1,10 +1,11 @@
 """Command line of ``tools/evaluate.py``: score a result file against ground truth, no model needed."""
 
 import argparse
+import importlib.util
 import math
+import sys
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
 
 from dense.command_line import new_parser, run_command
 from dense.data.formats.youtube_vis import AnnotationsMissingError
@@ -40,7 +41,7 @@ def _score(arguments: argparse.Namespace) -> None:
     try:
         scores = task.score(arguments)
     except AnnotationsMissingError as error:
-        _console().print(f"Evaluation skipped: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.stdout.write(f"Evaluation skipped: {error}\n")
         return
     if arguments.json is not None:
         write_json(arguments.json, scores.figures, indent=1)
@@ -66,39 +67,38 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _print_tables(scores: Scores, columns: int) -> None:
-    from rich.table import Table
-
-    console = _console()
     overall = iter([item for item in scores.figures.items() if item[0] != "per_category"])
-    title: str | None = scores.title
+    title = scores.title
     while row := dict(islice(overall, columns)):
-        table = Table(title=title, title_justify="left")
-        for name in row:
-            table.add_column(name, justify="right")
-        table.add_row(*map(_shown, row.values()))
-        console.print(table)
-        title = None
+        _print_table(title, list(row), [[_shown(value) for value in row.values()]])
+        title = ""
     per_category = scores.figures["per_category"]
     parts = next((list(value) for value in per_category.values() if isinstance(value, dict)), None)
-    table = Table("category")
-    for name in parts or [next(iter(scores.figures))]:
-        table.add_column(name, justify="right")
-    for name, value in per_category.items():
-        table.add_row(_plain(name), *map(_shown, value.values() if parts else [value]))
-    console.print(table)
+    rows = [[name, *map(_shown, value.values() if parts else [value])] for name, value in per_category.items()]
+    _print_table("", ["category", *(parts or [next(iter(scores.figures))])], rows)
 
 
-def _console() -> Any:  # noqa: ANN401  rich is imported only where it is used
+def _print_table(title: str, names: list[str], rows: list[list[str]]) -> None:
+    """A table with rich where it is installed; else plain columns, for result files need no more than the core dependencies."""
+    left = names[0] == "category"
+    if importlib.util.find_spec("rich") is None:
+        widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+        lines = [
+            "  ".join(c.ljust(w) if left and not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+            for line in (names, *rows)
+        ]
+        sys.stdout.write("\n".join([*([title] if title else []), *lines, ""]) + "\n")
+        return
     from rich.console import Console
-
-    return Console()
-
-
-def _plain(text: str) -> Any:  # noqa: ANN401  as above
-    """Text that rich shows as it is, brackets included."""
+    from rich.table import Table
     from rich.text import Text
 
-    return Text(text)
+    table = Table(title=title or None, title_justify="left")
+    for i, name in enumerate(names):
+        table.add_column(name, justify="left" if left and not i else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))  # as it is, brackets included
+    Console().print(table)
 
 
 def _shown(value: float) -> str:

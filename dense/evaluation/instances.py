@@ -14,7 +14,7 @@ import numpy as np
 from dense.data.formats.coco import ImageDataset, parse_coco, read_coco
 from dense.data.formats.image_results import Detection, parse_detections, read_detections
 from dense.data.formats.youtube_vis import AnnotationsMissingError
-from dense.errors import ConfigError, DataError
+from dense.errors import ConfigError, DataError, DependencyError
 from dense.evaluation.video_instances import PrecisionTables, summarise
 
 __all__ = ["evaluate_instances", "instance_tables", "load_instance_inputs"]
@@ -88,8 +88,14 @@ def _plain(detection: Detection) -> dict[str, Any]:
 def instance_tables(
     dataset: ImageDataset, detections: Sequence[Detection], overlap: Overlap, limits: tuple[int, int, int] = (1, 10, 100)
 ) -> PrecisionTables:
-    """Precision and recall of each category (contiguous order); NaN where a category has no object in the area range."""
-    from faster_coco_eval import COCO, COCOeval_faster
+    """Precision and recall of each category (contiguous order); NaN where a category has no object in the area range.
+
+    Raises: DependencyError without faster-coco-eval.
+    """
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ModuleNotFoundError as error:
+        raise DependencyError("AP of images needs faster-coco-eval: pip install faster-coco-eval") from error
 
     logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
     image_ids = {image.id: number for number, image in enumerate(sorted(dataset.images, key=lambda i: i.id), start=1)}

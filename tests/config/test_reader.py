@@ -2,7 +2,7 @@
 
 import pytest
 
-from dense.config.reader import read_yaml_chain
+from dense.config.reader import read_yaml_chain, shipped_config
 from dense.errors import ConfigError
 
 
@@ -33,6 +33,21 @@ def test_read_yaml_chain__same_base_by_two_ways__is_no_loop(yaml_file):
     yaml_file("A: 1\n", "c.yaml")
     yaml_file("_BASE_: c.yaml\n", "b.yaml")
     assert read_yaml_chain(yaml_file("_BASE_: ./b.yaml\n")) == {"A": 1}
+
+
+def test_shipped_config__name_from_another_folder__ours_unless_the_user_has_one(tmp_path, monkeypatch):
+    """Catches shipped files that are found only in the checkout's folder, and a user's own file passed over."""
+    monkeypatch.chdir(tmp_path)
+    name = "configs/dvis/ytvis19/minvis_r50.yaml"
+    assert read_yaml_chain(name)["MODEL"]["META_ARCHITECTURE"] == "VideoSegmenter"
+    own = tmp_path / name
+    own.parent.mkdir(parents=True)
+    own.write_text("A: 1\n")
+    assert read_yaml_chain(name) == {"A": 1}
+    for other in ("configs/nothing.yaml", "pyproject.toml", "weights/world_minvis_lite0.json"):
+        assert str(shipped_config(other)) == other
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_yaml_chain(other)
 
 
 def test_read_yaml_chain__empty__is_empty(yaml_file):

@@ -89,6 +89,33 @@ def test_load_last__nothing__is_none(tmp_path):
     assert Checkpoints(tmp_path).last() is None
 
 
+def test_remove_leftovers__killed_run__only_its_temporary_files_go(run):
+    """Catches a disk filled by half checkpoints of killed runs, and a file deleted that is not ours."""
+    ours = [".model_0000020.pth.ab3d_x9z.tmp", ".last_checkpoint.abcdefgh.tmp", ".config.yaml.abcdefgh.tmp"]
+    ours += [".model_final.safetensors.abcdefgh.tmp", ".last_evaluation.abcdefgh.tmp", "inference/.results.json.abcdefgh.tmp"]
+    others = [".notes.txt.abcdefgh.tmp", "model_0000005.pth.tmp", "notes.tmp"]
+    (run.folder / "inference").mkdir()
+    for name in (*ours, *others):
+        (run.folder / name).write_bytes(b"half")
+    run.remove_leftovers()
+    assert not [name for name in ours if (run.folder / name).exists()]
+    assert all((run.folder / name).exists() for name in others)
+    assert resumed(run) == ("model_0000015.pth", 15, 15)
+    Checkpoints(run.folder / "new").remove_leftovers()  # a folder that is not there yet
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [(b"15", True), (b"15\n", True), (b"5", False), (b"", False), (b"\xff", False)]
+)
+def test_is_evaluated__marker__only_its_own_step(run, content, expected):
+    """Catches an evaluation skipped because of another step's marker, or a crash on a damaged one."""
+    assert not run.is_evaluated(15)
+    (run.folder / "last_evaluation").write_bytes(content)
+    assert run.is_evaluated(15) is expected
+    run.mark_evaluated(15)
+    assert run.is_evaluated(15)
+
+
 def test_load__detectron2_checkpoint__says_what_is_missing(cases_folder):
     """Catches a KeyError; case ckpt-last-empty: empty pointer, a file with weights but no optimizer."""
     checkpoints = Checkpoints(cases_folder / "ckpt-last-empty")

@@ -60,6 +60,7 @@ def test_train__loop__saves_evaluates_and_writes_at_its_periods(make_trainer, fe
     assert not torch.equal(trainer.model.w, trainer.averaged.values["w"])  # its own weights are back
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
         "last_checkpoint",
+        "last_evaluation",
         "model_0000004.pth",
         "model_0000008.pth",
         "model_0000012.pth",
@@ -67,6 +68,35 @@ def test_train__loop__saves_evaluates_and_writes_at_its_periods(make_trainer, fe
     assert [step for step, row in recorder.rows if "test/AP" in row] == [5, 10, 12]
     (last,) = [row for step, row in recorder.rows if "total_loss" in row]
     assert last["total_loss"] == pytest.approx(last["loss_square"] + last["loss_abs"], rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [4, 12])
+def test_train__killed_between_checkpoint_and_figures__evaluates_first(make_trainer, feed, step):
+    """Catches a run without the figures of a step, even the last, because it was killed while it was evaluated."""
+
+    def killed(model, now):
+        if now == step:
+            raise KeyboardInterrupt
+        return {"AP": 1.0}
+
+    trainer, _ = make_trainer("TEST.EVAL_PERIOD", 4)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(feed.batches(0), killed)
+    again, recorder = make_trainer("TEST.EVAL_PERIOD", 4)
+    assert again.resume()
+    again.train(feed.batches(again.step), lambda model, step: {"AP": 1.0})
+    assert [now for now, row in recorder.rows if "test/AP" in row] == list(range(step, 13, 4))
+    finished, recorder = make_trainer("TEST.EVAL_PERIOD", 4)
+    assert finished.resume()
+    finished.train(iter([]), lambda model, step: pytest.fail("evaluated again"))  # all there: not evaluated again
+    assert not recorder.rows
+
+
+def test_train__log_period__figures_of_every_so_many_steps(make_trainer, feed):
+    """Catches the key without effect."""
+    trainer, recorder = make_trainer("SOLVER.LOG_PERIOD", 5)
+    trainer.train(feed.batches(0))
+    assert [step for step, _ in recorder.rows] == [5, 10, 12]
 
 
 def test_train__resumed_run__ends_at_the_same_step(make_trainer, feed):

@@ -32,6 +32,31 @@ def test_main__sound_files__table_and_json(capsys, tmp_path):
     assert figures["per_category"] == {"person": pytest.approx(50.495049504950494), "dog": None}
 
 
+def test_main__without_rich__plain_table_of_the_same_figures(capsys, monkeypatch):
+    """Catches result files that cannot be scored with the core dependencies alone, as the wheel brings them."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(arguments("yt-one-of-two")) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "1 videos, 2 objects, 1 predictions"
+    assert shown[1].split()[:2] == ["AP", "AP50"]
+    assert shown[2].split()[0] == "50.495"
+    assert ["dog", "-"] in [line.split() for line in shown]
+
+
+def test_main__images_without_faster_coco_eval__one_line(capsys, monkeypatch, tmp_path):
+    """Catches a traceback where a part is not installed."""
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    truth = {"images": [{"id": 1, "width": 8, "height": 6, "file_name": "a.jpg"}], "categories": [{"id": 1, "name": "box"}]}
+    box = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}
+    truth["annotations"] = [{**box, "id": 1, "area": 4, "iscrowd": 0}]
+    files = tmp_path / "gt.json", tmp_path / "results.json"
+    for file, content in zip(files, (truth, [{**box, "score": 0.5}]), strict=True):
+        file.write_text(json.dumps(content), encoding="utf-8")
+    words = ["--task", "instances", "--overlap", "bbox", "--gt", str(files[0]), "--predictions", str(files[1])]
+    assert main(words) == 1
+    assert capsys.readouterr().err == ("DependencyError: AP of images needs faster-coco-eval: pip install faster-coco-eval\n")
+
+
 def test_main__no_annotations__skipped_with_one_line_and_exit_0(capsys):
     """Catches a failed run of inference on a challenge's validation set."""
     assert main(arguments("yt-annotations-null")) == 0

@@ -25,7 +25,7 @@ def register_with_detectron2(own: Iterable[str] = ()) -> list[str]:
     try:
         from detectron2.data import DatasetCatalog, MetadataCatalog
     except ImportError as error:
-        raise DependencyError("Detectron2 is not installed; python tools/install_detectron2.py gets it.") from error
+        raise DependencyError("Detectron2 is not installed; `dense doctor --install-detectron2` gets it.") from error
     added = []
     for name in (*dataset_names(), *own):
         if name in DatasetCatalog:
