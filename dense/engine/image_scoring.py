@@ -20,7 +20,8 @@ from dense.evaluation.instances import evaluate_instances
 from dense.evaluation.panoptic import evaluate_panoptic
 from dense.evaluation.semantic import ConfusionMatrix
 from dense.inference.dataset_runs import predict_images
-from dense.inference.image_predictor import ImagePredictor, NetworkInput
+from dense.inference.image_predictor import ImagePredictor
+from dense.inference.network_input import NetworkInput
 from dense.io import write_json
 from dense.structures import ImageResult
 

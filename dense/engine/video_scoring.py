@@ -12,6 +12,7 @@ from dense.data.formats.youtube_vis import AnnotationsMissingError
 from dense.engine.launch import Process
 from dense.evaluation.video_instances import evaluate_video_instances
 from dense.inference.dataset_runs import predict_videos
+from dense.inference.network_input import NetworkInput
 from dense.inference.video_predictor import VideoPredictor
 
 if TYPE_CHECKING:
@@ -27,12 +28,10 @@ def score_video_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: P
     dataset = resolve_dataset(name).read()
     predictor = VideoPredictor(
         model,
-        min_size=cfg.INPUT.MIN_SIZE_TEST,
-        max_size=cfg.INPUT.MAX_SIZE_TEST,
         max_objects=cfg.MODEL.MASK_FORMER.TEST.MAX_NUM,
         categories=dataset.category_names,
     )
-    predictor.bgr = cfg.INPUT.FORMAT == "BGR"
+    predictor.input = NetworkInput.from_config(cfg.INPUT)
     mine = dataset.videos[process.rank :: process.world_size]
     ids = [category.id for category in dataset.categories]
     found = [

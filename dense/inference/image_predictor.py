@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,49 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dense.data.transforms import Resize, shortest_edge_size
 from dense.errors import ConfigError, DataError
 from dense.inference.model_source import load_model
+from dense.inference.network_input import NetworkInput, check_at_least
 from dense.modeling.postprocess import Instances, PanopticSegment
 from dense.structures import ImageResult, Segment
 from dense.structures.rle import encode_stack
 from dense.video.pictures import read_picture
 
 if TYPE_CHECKING:
-    from detectron2.config import CfgNode
+    pass
 
-__all__ = ["ImagePredictor", "NetworkInput"]
+__all__ = ["ImagePredictor"]
 
 _CHUNK = 16  # masks encoded at once: bounds the memory of large images
-
-
-@dataclass(frozen=True)
-class NetworkInput:
-    """How a picture becomes the network's input.
-
-    Attributes:
-        min_size: shortest edge in pixels, 0 = as it is.
-        max_size: limit of the longest edge in pixels.
-        bgr: channels in the order blue, green, red.
-    """
-
-    min_size: int = 0
-    max_size: int = 1333
-    bgr: bool = False
-
-    @classmethod
-    def from_config(cls, inputs: "CfgNode") -> "NetworkInput":
-        """Read the INPUT node."""
-        return cls(inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST, inputs.FORMAT == "BGR")
-
-    def tensor(self, image: NDArray[np.uint8]) -> Tensor:
-        """``(H, W, 3)`` uint8 RGB → ``(3, h, w)`` uint8."""
-        if self.min_size:
-            size = shortest_edge_size((image.shape[0], image.shape[1]), self.min_size, self.max_size)
-            image = Resize(*size).apply_image(image)
-        if self.bgr:
-            image = image[:, :, ::-1]
-        return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
 class ImagePredictor:
@@ -83,9 +53,8 @@ class ImagePredictor:
     ) -> None:
         if not 0 <= min_score <= 1:
             raise ConfigError(f"min_score: {min_score}, expected a number from 0 to 1.")
-        for name, value, least in (("min_size", min_size, 0), ("max_size", max_size, 1)):
-            if value is not None and value < least:
-                raise ConfigError(f"{name}: {value}, expected {least} or more.")
+        check_at_least(0, min_size=min_size)
+        check_at_least(1, max_size=max_size)
         loaded = load_model(source, overrides)
         if not hasattr(loaded.model, "tasks"):
             raise ConfigError(
@@ -95,12 +64,7 @@ class ImagePredictor:
         self.model: Any = loaded.model
         self.categories = tuple(loaded.categories if categories is None else categories)
         self.min_score = min_score
-        defaults = NetworkInput() if loaded.cfg is None else NetworkInput.from_config(loaded.cfg.INPUT)
-        self.input = NetworkInput(
-            min_size=defaults.min_size if min_size is None else min_size,
-            max_size=defaults.max_size if max_size is None else max_size,
-            bgr=defaults.bgr,
-        )
+        self.input = NetworkInput.choose(loaded.cfg, min_size, max_size)
 
     @torch.no_grad()
     def predict(

@@ -7,13 +7,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dense.data.transforms import Resize, shortest_edge_size
 from dense.errors import ConfigError
 from dense.inference.model_source import load_model
+from dense.inference.network_input import NetworkInput, check_at_least
 from dense.modeling.postprocess import resize_masks, top_pairs
 from dense.modeling.video import QueryWindow, StreamingModel
 from dense.structures import RLE, FrameResult, Track, VideoResult
@@ -93,9 +92,8 @@ class VideoPredictor:
     ) -> None:
         if not 0 <= min_score <= 1:
             raise ConfigError(f"min_score: {min_score}, expected a number from 0 to 1.")
-        for name, value, least in (("min_size", min_size, 0), ("max_size", max_size, 1), ("max_objects", max_objects, 1)):
-            if value is not None and value < least:
-                raise ConfigError(f"{name}: {value}, expected {least} or more.")
+        check_at_least(0, min_size=min_size)
+        check_at_least(1, max_size=max_size, max_objects=max_objects)
         loaded = load_model(source, overrides)
         if not isinstance(loaded.model, StreamingModel):
             raise ConfigError(
@@ -104,16 +102,10 @@ class VideoPredictor:
         self.model: Any = loaded.model
         self.cfg = loaded.cfg
         self.categories = tuple(loaded.categories if categories is None else categories)
-        self.min_size = self._setting(min_size, lambda cfg: cfg.INPUT.MIN_SIZE_TEST, 0)
-        self.max_size = self._setting(max_size, lambda cfg: cfg.INPUT.MAX_SIZE_TEST, 1333)
-        self.max_objects = self._setting(max_objects, lambda cfg: cfg.MODEL.MASK_FORMER.TEST.MAX_NUM, 20)
+        self.input = NetworkInput.choose(self.cfg, min_size, max_size)
+        default = 20 if self.cfg is None else int(self.cfg.MODEL.MASK_FORMER.TEST.MAX_NUM)
+        self.max_objects = default if max_objects is None else max_objects
         self.min_score = min_score
-        self.bgr = self.cfg is not None and self.cfg.INPUT.FORMAT == "BGR"
-
-    def _setting(self, given: int | None, read: Any, default: int) -> int:  # noqa: ANN401
-        if given is not None:
-            return given
-        return default if self.cfg is None else int(read(self.cfg))
 
     def predict(self, frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str]) -> VideoResult:
         """Segment and track a whole video.
@@ -200,22 +192,13 @@ class VideoPredictor:
         with source:
             iterator = _continued(source, state)
             while window := _next_window(iterator, self.model.window):
-                predicted, state.model = self.model.step([self._input(f.image) for f in window.frames], state.model)
+                predicted, state.model = self.model.step([self.input.tensor(f.image) for f in window.frames], state.model)
                 state.frames += len(window.frames)
                 state.time_s = window.frames[-1].time_s
                 for t, frame in enumerate(window.frames):
                     yield _Prediction(frame, predicted.logits[t], predicted.masks[:, t], predicted)
                 if window.error is not None:
                     raise window.error
-
-    def _input(self, image: NDArray[np.uint8]) -> Tensor:
-        """``(H, W, 3)`` RGB → ``(3, h, w)`` at the network's size and channel order."""
-        if self.min_size:
-            size = shortest_edge_size((image.shape[0], image.shape[1]), self.min_size, self.max_size)
-            image = Resize(*size).apply_image(image)
-        if self.bgr:
-            image = image[:, :, ::-1]
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def _continued(source: FrameSource, state: StreamState) -> Iterator[Frame]:

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from dense.errors import ConfigError, DataError
-from dense.inference.image_predictor import ImagePredictor, NetworkInput
+from dense.inference.image_predictor import ImagePredictor
+from dense.inference.network_input import NetworkInput
 from dense.modeling.postprocess import Instances, PanopticSegment
 from dense.structures.rle import decode
 

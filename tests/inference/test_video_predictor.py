@@ -81,7 +81,7 @@ def test_predict__any_window__equals_the_models_own_forward(predictor, clip, win
     frames = clip(7, 80, 110)  # scaled down for the network, masks scaled back up
     predicting = predictor(window, max_objects=9)
     result = predicting.predict(frames)
-    inputs = [predicting._input(f).permute(1, 2, 0).numpy() for f in frames]
+    inputs = [predicting.input.tensor(f).permute(1, 2, 0).numpy() for f in frames]
     assert inputs[0].shape == (64, 88, 3)
     predicting.model.max_objects = 9
     record = {"image": [torch.from_numpy(f.transpose(2, 0, 1).copy()) for f in inputs], "height": 80, "width": 110}
