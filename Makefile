@@ -53,6 +53,10 @@ lint: setup ## ruff, floors of the house, sizes, types
 	@$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())" --no-cache --no-logo
 	@$(PY) -m mypy
 
+docs: setup ## this documentation as pages in build/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet --clean
+	@echo "build/site/index.html"
+
 bench: setup ## time our parts beside their peers
 	@$(PY) -m benchmarks $(ARGS)
 
