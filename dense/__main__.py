@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": Command("dense.evaluation.command:main", "score result files against ground truth; no model needed"),
     "eval-world": Command("dense.inference.demo_world:evaluate", "score the repository's weights on the procedural world"),
     "make-world": Command("dense.data.world.command:main", "write the procedural world in the formats of the real data sets"),
+    "split-data": Command("dense.data.split_command:main", "divide annotations into a training and a held-out part"),
     "convert-checkpoint": Command("dense.checkpoint.command:main", "checkpoints of others to our names, and back"),
     "config": Command("dense.config.__main__:main", "show a resolved configuration with the origin of each key; compare two"),
     "build-ops": Command("dense.__main__:build_ops", "compile the operators for the torch that is installed"),
