@@ -2,6 +2,8 @@
 
 ``video_instances``     YouTube-VIS, OVIS, the world, one's own: ``resolve_dataset`` → ``DatasetSource`` (start here)
 ``images``              COCO, ADE20K, Cityscapes, the world's images, one's own
+``coco_subsets``        the parts of COCO that video models train with
+``category_maps``       classes of one data set as those of another
 ``kinds``               kinds of data sets: ``find_dataset(name, kind)``
 ``image_categories``    published category tables of image data sets
 ``categories``          published category tables
@@ -10,6 +12,7 @@
 Files are read by ``dense.data.formats``; importing this needs neither torch nor Detectron2.
 """
 
+from dense.data.datasets.category_maps import class_map
 from dense.data.datasets.detectron2_catalog import register_with_detectron2
 from dense.data.datasets.images import (
     InstanceSource,
@@ -29,6 +32,7 @@ __all__ = [
     "PanopticSource",
     "SemanticSource",
     "check_kind",
+    "class_map",
     "dataset_names",
     "dataset_source",
     "datasets_root",

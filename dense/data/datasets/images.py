@@ -4,6 +4,7 @@ Official data sets lie under ``$DETECTRON2_DATASETS`` (default ``datasets``)::
 
     coco/annotations/instances_{train,val}2017.json    coco/{train,val}2017
     coco/annotations/panoptic_{train,val}2017.json     coco/panoptic_{train,val}2017           (PNG)
+    (coco2ytvis2019, coco2ytvis2021, coco2ovis: parts of COCO instances, see ``coco_subsets``)
     ADEChallengeData2016/images/{training,validation}  ADEChallengeData2016/annotations_detectron2/{training,validation}
     cityscapes/leftImg8bit/{train,val}                 cityscapes/gtFine/{train,val}           (*_labelTrainIds.png)
     world_images/annotations/…                         world_images/{images,panoptic,semantic}/{train,valid}
@@ -139,7 +140,9 @@ def _instances() -> dict[str, InstanceSource]:
         )
         for split in ("train", "valid")
     ]
-    return {source.name: source for source in sources}
+    from dense.data.datasets.coco_subsets import coco_subsets  # which is built of what stands above
+
+    return {source.name: source for source in sources} | coco_subsets()
 
 
 def _panoptic() -> dict[str, PanopticSource]:

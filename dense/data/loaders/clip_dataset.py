@@ -1,6 +1,6 @@
 """Data sets of videos as PyTorch sees them: training samples addressed by (epoch, index), test videos by index."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -87,10 +87,20 @@ class VideoTestDataset(Dataset[dict[str, Any]]):
         return self.mapper(self.videos[index])
 
 
-def drop_unannotated(videos: Sequence[VideoRecord]) -> list[VideoRecord]:
-    """Videos with at least one object that is not a crowd and is visible in some frame; for training only."""
+def drop_unannotated(videos: Sequence[VideoRecord], categories: Container[int] | None = None) -> list[VideoRecord]:
+    """Videos with at least one object that is not a crowd and is visible in some frame; for training only.
+
+    Args:
+        videos: the records.
+        categories: ids of the categories that count; ``None`` = all.
+    """
     return [
         video
         for video in videos
-        if any(not track.iscrowd and any(mask is not None for mask in track.segmentations) for track in video.tracks)
+        if any(
+            not track.iscrowd
+            and (categories is None or track.category_id in categories)
+            and any(mask is not None for mask in track.segmentations)
+            for track in video.tracks
+        )
     ]

@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
-from dense.data.datasets import check_kind, resolve_dataset, with_kinds
+from dense.data.datasets import check_kind, class_map, find_dataset, resolve_dataset, with_kinds
 from dense.data.formats.youtube_vis import VideoDataset
 from dense.data.loaders.build import TrainLoader, build_combined_train_loader, build_test_loader
 from dense.data.loaders.clip_dataset import SizedDataset, VideoClipDataset, VideoTestDataset, drop_unannotated
-from dense.data.loaders.image_config import instance_train_set, panoptic_train_set, semantic_train_set
-from dense.data.mappers import FrameSampler, VideoInstanceMapper, VideoTestMapper
+from dense.data.loaders.image_config import (
+    ClassMap,
+    image_augmentation_from_config,
+    instance_annotations,
+    panoptic_annotations,
+    semantic_annotations,
+    trains_on_images,
+)
+from dense.data.loaders.image_dataset import ImageTrainDataset
+from dense.data.mappers import (
+    FrameSampler,
+    ImageAnnotations,
+    ImageClipMapper,
+    ImageSegmentationMapper,
+    VideoInstanceMapper,
+    VideoTestMapper,
+)
 from dense.data.transforms import (
     ClipAugmentation,
     ClipChance,
@@ -59,9 +74,9 @@ def train_loader_from_config(cfg: "CfgNode", start_step: int = 0, rank: int = 0,
     A negative SEED ("any seed") means 0: with a drawn one, ranks would disagree and a resumed run would differ.
     Raises: ConfigError naming the key; DataError naming the file.
     """
-    sets = _training_sets(cfg.DATASETS)
+    sets = _training_sets(cfg)
     seed = max(int(cfg.SEED), 0)
-    datasets = [_TRAIN_SETS[kind](cfg, name, seed) for name, kind in sets]
+    datasets = [_train_set(cfg, name, kind, classes, seed) for name, kind, classes in sets]
     return build_combined_train_loader(
         datasets,
         [float(ratio) for ratio in cfg.DATASETS.DATASET_RATIO],
@@ -132,33 +147,54 @@ def _extra(name: str) -> ClipAugmentation:
     return _EXTRAS[name]
 
 
-def _clip_dataset(cfg: "CfgNode", name: str, seed: int) -> VideoClipDataset:
+def _train_set(cfg: "CfgNode", name: str, kind: str, classes: ClassMap | None, seed: int) -> SizedDataset:
+    if kind == "video_instance":
+        return _video_clips(cfg, name, classes, seed)
+    return _images(cfg, _IMAGES[kind](cfg, name, classes), seed)
+
+
+def _images(cfg: "CfgNode", annotations: ImageAnnotations, seed: int) -> ImageTrainDataset:
+    """Single images for an image model; for a video model clips made of them."""
+    if trains_on_images(cfg):
+        mapper = ImageSegmentationMapper(annotations, image_augmentation_from_config(cfg.INPUT), _bgr(cfg.INPUT))
+        return ImageTrainDataset(mapper, seed)
+    clips = ImageClipMapper(annotations, _sampler(cfg.INPUT), pseudo_augmentation_from_config(cfg.INPUT), _bgr(cfg.INPUT))
+    return ImageTrainDataset(clips, seed)
+
+
+def _video_clips(cfg: "CfgNode", name: str, classes: ClassMap | None, seed: int) -> VideoClipDataset:
     inputs = cfg.INPUT
     dataset = _read(name, training=True)
     videos = list(dataset.videos)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        videos = drop_unannotated(videos)
+        videos = drop_unannotated(videos, classes)
         if not videos:
             raise DataError(
                 f"{dataset.path}: no video has an object to train on. Annotate some, or choose another DATASETS.TRAIN."
             )
     mapper = VideoInstanceMapper(
         image_root=_root(dataset),
-        category_index=dataset.contiguous_ids,
-        sampler=FrameSampler(
-            inputs.SAMPLING_FRAME_NUM,
-            inputs.SAMPLING_FRAME_RANGE,
-            reverse=inputs.REVERSE_AGU,
-            shuffle=inputs.SAMPLING_FRAME_SHUFFLE,
-        ),
+        category_index=dataset.contiguous_ids if classes is None else classes,
+        sampler=_sampler(inputs),
         augmentation=video_augmentation_from_config(inputs),
         bgr=_bgr(inputs),
+        mapped=classes is not None,
     )
     return VideoClipDataset(videos, mapper, seed)
 
 
-def _training_sets(node: "CfgNode") -> list[tuple[str, str]]:
-    """Name and kind of each training set."""
+def _sampler(inputs: "CfgNode") -> FrameSampler:
+    return FrameSampler(
+        inputs.SAMPLING_FRAME_NUM,
+        inputs.SAMPLING_FRAME_RANGE,
+        reverse=inputs.REVERSE_AGU,
+        shuffle=inputs.SAMPLING_FRAME_SHUFFLE,
+    )
+
+
+def _training_sets(cfg: "CfgNode") -> list[tuple[str, str, ClassMap | None]]:
+    """Name, kind and, where it is mapped to those of the last set, classes of each training set."""
+    node = cfg.DATASETS
     if not node.TRAIN:
         raise ConfigError("DATASETS.TRAIN: empty, expected the name of at least one training set.")
     for key in ("DATASET_RATIO", "DATASET_TYPE", "DATASET_NEED_MAP"):
@@ -166,14 +202,30 @@ def _training_sets(node: "CfgNode") -> list[tuple[str, str]]:
             raise ConfigError(
                 f"DATASETS.{key}: {len(getattr(node, key))} entries, expected {len(node.TRAIN)} as in DATASETS.TRAIN."
             )
-    if any(node.DATASET_NEED_MAP):
-        raise ConfigError("DATASETS.DATASET_NEED_MAP: True is not yet supported. Set it to False.")
     sets = with_kinds(node.TRAIN, node.DATASET_TYPE)
     for _, kind in sets:
         if kind in ("video_panoptic", "video_semantic"):
-            raise ConfigError(f"DATASETS.DATASET_TYPE: '{kind}' is not yet supported. Use one of {', '.join(_TRAIN_SETS)}.")
+            raise ConfigError(
+                f"DATASETS.DATASET_TYPE: '{kind}' is not yet supported. Use video_instance, {', '.join(_IMAGES)}."
+            )
         check_kind(kind, "DATASETS.DATASET_TYPE")
-    return sets
+    last = sets[-1]
+    return [
+        (name, kind, _map_to(last, name, kind) if mapped and (name, kind) != last else None)
+        for (name, kind), mapped in zip(sets, node.DATASET_NEED_MAP, strict=True)
+    ]
+
+
+def _map_to(last: tuple[str, str], name: str, kind: str) -> ClassMap:
+    target = find_dataset(*last)
+    names = target.category_names
+    source = find_dataset(name, kind)
+    categories = getattr(source, "categories", None)  # the published table; else the file must say
+    return class_map(
+        source.read().categories if categories is None else categories,
+        target.read().category_names if names is None else names,
+        name,
+    )
 
 
 def _read(name: str, training: bool) -> VideoDataset:
@@ -199,9 +251,8 @@ def _nearest(name: str, known: Sequence[str] | dict[str, Any]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
-_TRAIN_SETS: dict[str, Callable[["CfgNode", str, int], SizedDataset]] = {
-    "video_instance": _clip_dataset,
-    "image_instance": instance_train_set,
-    "image_panoptic": panoptic_train_set,
-    "image_semantic": semantic_train_set,
+_IMAGES: dict[str, Callable[["CfgNode", str, ClassMap | None], ImageAnnotations]] = {
+    "image_instance": instance_annotations,
+    "image_panoptic": panoptic_annotations,
+    "image_semantic": semantic_annotations,
 }

@@ -1,17 +1,14 @@
-"""Training sets and augmentation of images from a config; one function per kind of data set."""
+"""Annotated images and their augmentation from a config; one function per kind of data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dense.data.datasets import resolve_instances, resolve_panoptic, resolve_semantic
-from dense.data.loaders.image_dataset import ImageTrainDataset
 from dense.data.mappers.image_annotations import (
-    ImageAnnotations,
     InstanceAnnotations,
     PanopticAnnotations,
     SemanticAnnotations,
 )
-from dense.data.mappers.image_segmentation import ImageSegmentationMapper
 from dense.data.transforms import (
     ClipAugmentation,
     ClipChance,
@@ -28,7 +25,17 @@ from dense.registry import nearest
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-__all__ = ["image_augmentation_from_config", "instance_train_set", "panoptic_train_set", "semantic_train_set"]
+__all__ = [
+    "ClassMap",
+    "image_augmentation_from_config",
+    "instance_annotations",
+    "panoptic_annotations",
+    "semantic_annotations",
+    "trains_on_images",
+]
+
+ClassMap = Mapping[int, int]
+"""Category id → class index of another data set."""
 
 _JITTERED = ("coco_instance_lsj", "coco_panoptic_lsj")
 _SHORTEST_EDGE = ("mask_former_semantic", "mask_former_instance", "mask_former_panoptic")
@@ -46,27 +53,47 @@ _COLOUR: tuple[ClipAugmentation, ...] = (
 )
 
 
-def instance_train_set(cfg: "CfgNode", name: str, seed: int) -> ImageTrainDataset:
-    """Objects of a COCO instances set. Raises: ConfigError naming the key; DataError naming the file."""
+def instance_annotations(cfg: "CfgNode", name: str, classes: ClassMap | None = None) -> InstanceAnnotations:
+    """Objects of a COCO instances set.
+
+    Args:
+        cfg: the configuration.
+        name: of the data set.
+        classes: category id → class of the set that it is mapped to; ``None`` = its own.
+
+    Raises: ConfigError naming the key; DataError naming the file.
+    """
     dataset = resolve_instances(name).read(require_annotations=True)
-    images = [i for i in dataset.images if not _filtered(cfg) or any(not item.iscrowd for item in i.objects)]
-    _check(cfg, name, dataset.category_names, images)
-    return _train_set(cfg, InstanceAnnotations(dataset, images), seed)
+    known = dataset.contiguous_ids if classes is None else classes
+    images = [
+        image
+        for image in dataset.images
+        if not _filtered(cfg) or any(not item.iscrowd and item.category_id in known for item in image.objects)
+    ]
+    _check(cfg, name, None if classes else dataset.category_names, images)
+    return InstanceAnnotations(dataset, images, classes)
 
 
-def panoptic_train_set(cfg: "CfgNode", name: str, seed: int) -> ImageTrainDataset:
-    """Things and stuff of a COCO panoptic set. Raises: as ``instance_train_set``."""
+def panoptic_annotations(cfg: "CfgNode", name: str, classes: ClassMap | None = None) -> PanopticAnnotations:
+    """Things and stuff of a COCO panoptic set; arguments and errors as ``instance_annotations``."""
+    _not_mapped(name, classes)
     dataset = resolve_panoptic(name).read()
     images = [i for i in dataset.images if not _filtered(cfg) or any(not segment.iscrowd for segment in i.segments)]
     _check(cfg, name, dataset.category_names, images)
-    return _train_set(cfg, PanopticAnnotations(dataset, images), seed)
+    return PanopticAnnotations(dataset, images)
 
 
-def semantic_train_set(cfg: "CfgNode", name: str, seed: int) -> ImageTrainDataset:
-    """Classes of label maps. Raises: as ``instance_train_set``."""
+def semantic_annotations(cfg: "CfgNode", name: str, classes: ClassMap | None = None) -> SemanticAnnotations:
+    """Classes of label maps; arguments and errors as ``instance_annotations``."""
+    _not_mapped(name, classes)
     dataset = resolve_semantic(name).read()
     _check(cfg, name, dataset.category_names, dataset.images)
-    return _train_set(cfg, SemanticAnnotations(dataset, dataset.images), seed)
+    return SemanticAnnotations(dataset, dataset.images)
+
+
+def trains_on_images(cfg: "CfgNode") -> bool:
+    """Whether the model's training samples are single images; those of all other segmenters are clips."""
+    return bool(cfg.MODEL.META_ARCHITECTURE == "ImageSegmenter")
 
 
 def image_augmentation_from_config(inputs: "CfgNode") -> ClipPipeline:
@@ -100,18 +127,20 @@ def _flip(name: str) -> tuple[ClipAugmentation, ...]:
     return _FLIPS[name]
 
 
-def _train_set(cfg: "CfgNode", annotations: ImageAnnotations, seed: int) -> ImageTrainDataset:
-    bgr = bool(cfg.INPUT.FORMAT == "BGR")
-    return ImageTrainDataset(ImageSegmentationMapper(annotations, image_augmentation_from_config(cfg.INPUT), bgr), seed)
+def _not_mapped(name: str, classes: ClassMap | None) -> None:
+    if classes is not None:
+        raise ConfigError(
+            f"DATASETS.DATASET_NEED_MAP: True for {name!r}, but only instance sets can be mapped. Set it to False."
+        )
 
 
 def _filtered(cfg: "CfgNode") -> bool:
     return bool(cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
 
 
-def _check(cfg: "CfgNode", name: str, category_names: Sequence[str], images: Sequence[object]) -> None:
+def _check(cfg: "CfgNode", name: str, category_names: Sequence[str] | None, images: Sequence[object]) -> None:
     count = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    if len(category_names) != count:
+    if category_names is not None and len(category_names) != count:
         raise ConfigError(
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES: {count}, but data set {name!r} has {len(category_names)} categories."
         )

@@ -3,6 +3,7 @@
 * ``video_instances``: :class:`VideoInstanceMapper` (training clip), :class:`VideoTestMapper` (whole video, read
   lazily through :class:`LazyFrames`). Read first.
 * ``image_segmentation``: :class:`ImageSegmentationMapper` (training image).
+* ``image_clips``: :class:`ImageClipMapper` (training clip made of one image).
 * ``image_annotations``: regions of an image from COCO instances, COCO panoptic or label maps.
 * ``frame_sampling``: :func:`sample_frames`, :class:`FrameSampler`: which frames make a clip.
 * ``frame_targets``: :class:`FrameTargets`, the objects of one frame.
@@ -18,6 +19,7 @@ from dense.data.mappers.image_annotations import (
     Regions,
     SemanticAnnotations,
 )
+from dense.data.mappers.image_clips import ImageClipMapper
 from dense.data.mappers.image_reading import image_tensor, read_image
 from dense.data.mappers.image_segmentation import ImageSegmentationMapper, ImageTargets
 from dense.data.mappers.video_instances import LazyFrames, VideoInstanceMapper, VideoTestMapper
@@ -26,6 +28,7 @@ __all__ = [
     "FrameSampler",
     "FrameTargets",
     "ImageAnnotations",
+    "ImageClipMapper",
     "ImageSegmentationMapper",
     "ImageTargets",
     "InstanceAnnotations",

@@ -1,6 +1,6 @@
 """What an annotated image says to a segmenter: class and mask of each region, from any of the three annotation formats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -47,10 +47,14 @@ class ImageAnnotations(Protocol):
 
 @dataclass(frozen=True)
 class InstanceAnnotations:
-    """Objects of a COCO instances file; crowds are left out."""
+    """Objects of a COCO instances file; crowds are left out.
+
+    ``classes``: category id → class index, objects of other categories being left out; ``None`` = the file's own classes.
+    """
 
     dataset: ImageDataset
     images: Sequence[ImageRecord]
+    classes: Mapping[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,8 +69,10 @@ class InstanceAnnotations:
 
     def regions(self, index: int, size: Size) -> Regions:
         """One per object that is no crowd."""
-        wanted = [item for item in self.images[index].objects if not item.iscrowd and item.segmentation is not None]
-        labels = [self.dataset.contiguous_id(item.category_id) for item in wanted]
+        classes = self.dataset.contiguous_ids if self.classes is None else self.classes
+        usable = [item for item in self.images[index].objects if not item.iscrowd and item.segmentation is not None]
+        wanted = [item for item in usable if item.category_id in classes]
+        labels = [classes[item.category_id] for item in wanted]
         masks = [rle.decode(item.segmentation) for item in wanted if item.segmentation is not None]
         return _regions(labels, masks, size)
 

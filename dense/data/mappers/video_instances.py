@@ -30,6 +30,7 @@ class VideoInstanceMapper:
         sampler: chooses the frames.
         augmentation: draws the transforms of all frames of a clip.
         bgr: give channels in the order blue, green, red.
+        mapped: ``category_index`` is another data set's: objects of categories that it does not have are left out.
     """
 
     image_root: Path
@@ -37,6 +38,7 @@ class VideoInstanceMapper:
     sampler: FrameSampler
     augmentation: ClipAugmentation
     bgr: bool = False
+    mapped: bool = False
 
     def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
         """Map one record; every random choice comes from ``rng``.
@@ -48,7 +50,7 @@ class VideoInstanceMapper:
         """
         frames = self.sampler(record.length, rng)
         transforms = self.augmentation.sample([(record.height, record.width)] * len(frames), rng)
-        tracks = _visible_tracks(record, frames)
+        tracks = [t for t in _visible_tracks(record, frames) if not self.mapped or t.category_id in self.category_index]
         images = self._read(record, frames)
 
         clip = _description(record, self.image_root, frames)

@@ -1,9 +1,13 @@
 """Loaders and augmentations from a config: the right keys, and errors that name them."""
 
+import json
 from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace as Node
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dense.data.loaders import config
 from dense.data.transforms import (
@@ -99,7 +103,7 @@ def test_video_augmentation_from_config__jitter__replaces_crop_and_resize(cfg):
         ("DATASETS", "DATASET_RATIO", [1.0, 2.0], "DATASET_RATIO: 2 entries, expected 1"),
         ("DATASETS", "DATASET_TYPE", ["video_panoptic"], "'video_panoptic' is not yet supported"),
         ("DATASETS", "DATASET_TYPE", ["video_instances"], "Did you mean 'video_instance'"),
-        ("DATASETS", "DATASET_NEED_MAP", [True], "DATASET_NEED_MAP"),
+        ("DATASETS", "DATASET_NEED_MAP", [True, False], "DATASET_NEED_MAP: 2 entries, expected 1"),
         ("SOLVER", "IMS_PER_BATCH", 0, "IMS_PER_BATCH"),
     ],
 )
@@ -148,3 +152,65 @@ def test_test_loader_from_config__max_size__limits_the_longest_edge(cfg, dataset
     """A limit that is not read."""
     cfg.INPUT.MAX_SIZE_TEST = 8
     assert next(iter(config.test_loader_from_config(cfg, dataset_name)))[0]["image"].image_size == (5, 8)
+
+
+class TestMixedSets:
+    """COCO-like images beside videos, as all official video recipes have them."""
+
+    @pytest.fixture
+    def mixed(self, cfg, tmp_path):
+        """Three images of a star (id 7) and a moon (id 8) before the videos; a moon is nothing that the videos know."""
+        images, objects = [], []
+        for n in range(3):
+            Image.fromarray(np.full((12, 20, 3), 60 * n, np.uint8)).save(tmp_path / f"i{n}.png")
+            images.append({"id": n, "width": 20, "height": 12, "file_name": f"i{n}.png"})
+            if n < 2:
+                box = [[2, 2, 12, 2, 12, 9, 2, 9]]
+                objects.append({"id": n, "image_id": n, "category_id": 7 + n, "segmentation": box, "bbox": [2, 2, 10, 7]})
+        categories = [{"id": 7, "name": "Star"}, {"id": 8, "name": "moon"}]
+        data = {"images": images, "annotations": objects, "categories": categories}
+        (tmp_path / "images.json").write_text(json.dumps(data))
+        cfg.MODEL = Node(META_ARCHITECTURE="VideoSegmenter", SEM_SEG_HEAD=Node(NUM_CLASSES=2))
+        cfg.DATASETS.TRAIN = (f"{tmp_path / 'images.json'}:{tmp_path}", *cfg.DATASETS.TRAIN)
+        cfg.DATASETS.DATASET_TYPE = ["image_instance", "video_instance"]
+        cfg.DATASETS.DATASET_RATIO, cfg.DATASETS.DATASET_NEED_MAP = [1.0, 1.0], [True, False]
+        return cfg
+
+    def test_batches__both_sets__same_form_each_batch_from_one(self, mixed):
+        """Catches clips of images that the model cannot read, a set that never comes, and batches of both."""
+        seen = set()
+        for batch in islice(config.train_loader_from_config(mixed), 12):
+            (from_images,) = {Path(clip["file_names"][0]).name.startswith("i") for clip in batch}
+            seen.add(from_images)
+            for clip in batch:
+                assert len(clip["image"]) == len(clip["instances"]) == 3
+                if from_images:
+                    assert [t.labels.tolist() for t in clip["instances"]] == [[1]] * 3  # star is class 1 of the videos
+        assert seen == {True, False}
+
+    def test_batches__image_without_mapped_object__left_out(self, mixed):
+        """Catches empty pictures among the training clips: the moon and the picture of nothing."""
+        batches = islice(config.train_loader_from_config(mixed), 12)
+        names = {name.rsplit("/", 1)[1] for batch in batches for clip in batch for name in clip["file_names"]}
+        assert {name for name in names if name.startswith("i")} == {"i0.png"}
+
+    def test_mapping__nothing_in_common__error_names_the_key(self, mixed, tmp_path):
+        """Catches a training set of which everything is left out."""
+        file = tmp_path / "images.json"
+        file.write_text(file.read_text().replace("Star", "comet"))
+        with pytest.raises(ConfigError, match="DATASET_NEED_MAP: no category"):
+            config.train_loader_from_config(mixed)
+
+    def test_mapping__videos_first__mapped_by_name(self, mixed):
+        """Catches videos that are mapped by position: a star is class 1 of their own set, class 0 of the images'."""
+        mixed.DATASETS.TRAIN = mixed.DATASETS.TRAIN[::-1]
+        mixed.DATASETS.DATASET_TYPE = mixed.DATASETS.DATASET_TYPE[::-1]
+        found = [
+            t.labels.tolist()
+            for batch in islice(config.train_loader_from_config(mixed), 12)
+            for clip in batch
+            if not Path(clip["file_names"][0]).name.startswith("i")
+            for t in clip["instances"]
+        ]
+        assert found
+        assert all(labels == [0] for labels in found)
