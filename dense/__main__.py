@@ -29,6 +29,7 @@ COMMANDS = {
     "train": Command("dense.engine.command:main", "train any system from its configuration"),
     "evaluate": Command("dense.evaluation.command:main", "score result files against ground truth; no model needed"),
     "eval-world": Command("dense.inference.demo_world:evaluate", "score the repository's weights on the procedural world"),
+    "check-data": Command("dense.data.checking.command:main", "check whole data sets: every fault with record and position"),
     "make-world": Command("dense.data.world.command:main", "write the procedural world in the formats of the real data sets"),
     "split-data": Command("dense.data.split_command:main", "divide annotations into a training and a held-out part"),
     "convert-checkpoint": Command("dense.checkpoint.command:main", "checkpoints of others to our names, and back"),

@@ -11,6 +11,9 @@ from dense.errors import DataError
 __all__ = ["RLE", "area", "bounding_box", "decode", "encode", "encode_stack", "to_rle"]
 
 
+_MOST_PIXELS = 1 << 32  # the C library counts in 32 bits
+
+
 class RLE(TypedDict):
     """A compressed run-length mask; ``size`` is (height, width) in pixels, ``counts`` is ASCII text."""
 
@@ -73,6 +76,8 @@ def to_rle(segmentation: object, height: int, width: int, where: str = "segmenta
     """
     if segmentation is None:
         return None
+    if height * width >= _MOST_PIXELS:
+        raise DataError(f"{where}: mask of {height}x{width} pixels (height x width), expected fewer than 2^32 pixels.")
     if isinstance(segmentation, dict):
         return _from_mapping(segmentation, height, width, where)
     if isinstance(segmentation, Sequence) and not isinstance(segmentation, str | bytes):

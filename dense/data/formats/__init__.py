@@ -3,6 +3,8 @@
 ``youtube_vis``    YouTube-VIS 2019/2021/2022 and OVIS annotations: ``read_youtube_vis`` → ``VideoDataset`` (start here)
 ``coco``           COCO instances: ``read_coco`` → ``ImageDataset``
 ``coco_panoptic``  COCO panoptic, JSON and PNG: ``read_panoptic`` → ``PanopticDataset``
+``vipseg``         VIPSeg, JSON and PNG per frame: ``read_vipseg`` → ``PanopticVideoDataset``
+``vspw``           VSPW, folders of frames and label maps: ``read_vspw`` → ``SemanticVideoDataset``
 ``semantic_maps``  folders of pictures and label maps: ``read_semantic_folders`` → ``SemanticDataset``
 ``image_results``  result files of image tasks: detections, panoptic
 ``video_results``  result files of video instance segmentation: read, write, from a predictor's ``VideoResult``
@@ -11,6 +13,7 @@
 ``png_ids``        panoptic ids and class labels in PNG files
 ``image_files``    the images that an annotation file lists, on disk
 ``category_table`` categories, and ids of the file to class indices
+``faults``         raise the first fault, or collect all of them
 ``records``        ids, counts and lists out of untrusted JSON
 
 Nothing here knows torch or Detectron2.
@@ -33,6 +36,8 @@ from dense.data.formats.video_results import (
     video_result_to_records,
     write_video_results,
 )
+from dense.data.formats.vipseg import PanopticFrame, PanopticVideo, PanopticVideoDataset, read_vipseg
+from dense.data.formats.vspw import SemanticFrame, SemanticVideo, SemanticVideoDataset, read_vspw
 from dense.data.formats.youtube_vis import (
     AnnotationsMissingError,
     ObjectTrack,
@@ -50,11 +55,17 @@ __all__ = [
     "ImageRecord",
     "ObjectTrack",
     "PanopticDataset",
+    "PanopticFrame",
     "PanopticRecord",
+    "PanopticVideo",
+    "PanopticVideoDataset",
     "ResultRecord",
     "SegmentInfo",
     "SemanticDataset",
+    "SemanticFrame",
     "SemanticRecord",
+    "SemanticVideo",
+    "SemanticVideoDataset",
     "VideoDataset",
     "VideoRecord",
     "image_result_to_detections",
@@ -64,6 +75,8 @@ __all__ = [
     "read_panoptic_results",
     "read_semantic_folders",
     "read_video_results",
+    "read_vipseg",
+    "read_vspw",
     "read_youtube_vis",
     "video_result_to_records",
     "write_detections",

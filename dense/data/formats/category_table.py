@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dense.data.formats.records import integer_field, list_of_records, unique
+from dense.data.formats.faults import RAISE_FIRST, Faults
+from dense.data.formats.records import flag_field, integer_field, numbered_records, text_field, unique
 from dense.errors import DataError
 
-__all__ = ["Category", "CategoryTable", "category_id_field", "read_categories", "shortened"]
+__all__ = ["Category", "CategoryTable", "category_id_field", "known_ids", "read_categories", "shortened"]
 
 
 @dataclass(frozen=True)
@@ -52,32 +53,38 @@ class CategoryTable:
         return self._rank[category_id]
 
 
-def read_categories(top: Mapping[str, Any], path: str) -> tuple[Category, ...]:
+def read_categories(top: Mapping[str, Any], path: str, faults: Faults = RAISE_FIRST) -> tuple[Category, ...]:
     """The categories of a file, sorted by id; ``isthing`` is True where the file does not say.
 
-    Raises: DataError naming ``path`` and the record if the list is missing, an id is doubled or not whole, a name no text.
+    Raises: DataError naming ``path`` and the record if the list is missing, an id is doubled or not whole, a name no text
+        (unless ``faults`` collects: then a category keeps its id, whatever its name).
     """
     seen: dict[int, str] = {}
     categories = []
-    for index, record in enumerate(list_of_records(top, "categories", path)):
+    for index, record in numbered_records(top, "categories", path, faults):
         where = f"{path}: categories[{index}]"
-        identity = integer_field(record, "id", where)
-        unique(identity, where, seen)
+        identity = faults.attempt("category table", integer_field, record, "id", where)
+        before = faults.errors
+        if identity is not None:
+            faults.attempt("duplicate id", unique, identity, where, seen)
+        if identity is None or faults.errors > before:
+            continue
         where = f"{where} (id {identity})"
-        name = record.get("name")
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{where}: `name` is {name!r}, expected text.")
-        isthing = record.get("isthing", 1)
-        if isthing not in (0, 1):
-            raise DataError(f"{where}: `isthing` is {isthing!r}, expected 0 or 1.")
-        categories.append(Category(identity, name, bool(isthing)))
+        name = faults.attempt("category table", text_field, record, "name", where)
+        isthing = faults.attempt("category table", flag_field, record, "isthing", where, 1)
+        categories.append(Category(identity, name or f"category {identity}", isthing is not False))
     return tuple(sorted(categories, key=lambda category: category.id))
 
 
-def category_id_field(record: Mapping[str, Any], where: str, known: Iterable[int]) -> int:
-    """``record["category_id"]``, one of ``known``. Raises: DataError naming ``where`` and the id."""
+def known_ids(categories: Iterable[Category], faults: Faults) -> set[int] | None:
+    """Ids for ``category_id_field``; ``None`` where the whole table was at fault, so that every record is not at fault too."""
+    return None if faults.is_lost("categories", None) else {category.id for category in categories}
+
+
+def category_id_field(record: Mapping[str, Any], where: str, known: set[int] | None) -> int:
+    """``record["category_id"]``, one of ``known`` (``None``: any). Raises: DataError naming ``where`` and the id."""
     category_id = integer_field(record, "category_id", where)
-    if category_id not in known:
+    if known is not None and category_id not in known:
         raise DataError(f"{where}: category_id {category_id} is not in `categories` (ids {shortened(known)}).")
     return category_id
 

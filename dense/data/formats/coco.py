@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dense.data.formats.category_table import Category, CategoryTable, category_id_field, read_categories
+from dense.data.formats.category_table import Category, CategoryTable, category_id_field, known_ids, read_categories
+from dense.data.formats.faults import RAISE_FIRST, Faults
 from dense.data.formats.image_files import ImageEntry, check_image_files, read_image_entries
-from dense.data.formats.records import integer_field, list_of_records, number, unique
+from dense.data.formats.records import flag_field, integer_field, number, numbered_records, owner_field, unique
 from dense.data.formats.youtube_vis import AnnotationsMissingError
 from dense.errors import DataError
 from dense.io import read_json
@@ -113,31 +114,43 @@ def read_coco(
 
 
 def parse_coco(
-    data: object, path: str = "annotations", image_root: str | os.PathLike[str] | None = None, *, masks: bool = True
+    data: object,
+    path: str = "annotations",
+    image_root: str | os.PathLike[str] | None = None,
+    *,
+    masks: bool = True,
+    faults: Faults = RAISE_FIRST,
 ) -> ImageDataset:
     """Check annotations that are already in memory: ``data`` is what a JSON file holds, ``path`` its name in messages.
 
-    Raises: DataError as ``read_coco`` does.
+    Raises: DataError as ``read_coco`` does; where ``faults`` collects, only for data of quite another kind.
     """
     top = _image_file(data, path)
-    categories = read_categories(top, path)
-    images = read_image_entries(top, path)
+    categories = read_categories(top, path, faults)
+    images = read_image_entries(top, path, faults)
     annotated = top.get("annotations") is not None
-    known = {category.id for category in categories}
+    known = known_ids(categories, faults)
     objects: dict[int, list[ImageObject]] = {identity: [] for identity in images}
     left_out: dict[str, list[int]] = {}
     seen: dict[int, str] = {}
-    for index, annotation in enumerate(list_of_records(top, "annotations", path) if annotated else []):
+    for index, annotation in numbered_records(top, "annotations", path, faults) if annotated else []:
         where = f"{path}: annotations[{index}]"
-        identity = integer_field(annotation, "id", f"{where} of image {annotation.get('image_id')!r}")
-        unique(identity, f"{where} (image {annotation.get('image_id')!r})", seen)
-        image, found = _object(annotation, identity, f"{where} (id {identity})", images, known)
+        owner = annotation.get("image_id")
+        identity = faults.attempt("record id", integer_field, annotation, "id", f"{where} of image {owner!r}")
+        if identity is not None:
+            faults.attempt("duplicate id", unique, identity, f"{where} (image {owner!r})", seen)
+            where = f"{where} (id {identity})"
+        read = _object(annotation, identity, where, images, known, faults)
+        if read is None:
+            continue
+        image, found = read
         reason = _useless(found, image, masks)
         if reason is None:
             objects[image.id].append(found)
         else:
-            left_out.setdefault(reason, []).append(identity)
-    for reason, ids in left_out.items():
+            left_out.setdefault(reason, []).append(found.id)
+            faults.warn("object left out", f"{where}: is an object {reason}: box {list(found.box)}. Training leaves it out.")
+    for reason, ids in left_out.items() if not faults.collecting else ():
         logger.warning("%s: %d annotations %s are left out: ids %s.", path, len(ids), reason, _some(ids))
     return ImageDataset(
         path=path,
@@ -159,33 +172,51 @@ def _image_file(data: object, path: str) -> dict[str, Any]:
 
 
 def _object(
-    annotation: Mapping[str, Any], identity: int, where: str, images: Mapping[int, ImageEntry], categories: set[int]
-) -> tuple[ImageEntry, ImageObject]:
-    image_id = integer_field(annotation, "image_id", where)
-    if image_id not in images:
-        raise DataError(f"{where}: image_id {image_id} is not in `images`.")
-    image = images[image_id]
+    annotation: Mapping[str, Any],
+    identity: int | None,
+    where: str,
+    images: Mapping[int, ImageEntry],
+    categories: set[int] | None,
+    faults: Faults,
+) -> tuple[ImageEntry, ImageObject] | None:
+    before = faults.errors
+    image = faults.attempt("image id", owner_field, annotation, "image_id", "images", images, where, faults)
+    faults.attempt("structure", _instances_only, annotation, where)
+    category_id = faults.attempt("category", category_id_field, annotation, where, categories)
+    crowd = faults.attempt("iscrowd", flag_field, annotation, "iscrowd", where)
+    if image is None:
+        return None
+    earlier = faults.errors
+    mask = faults.attempt("mask", to_rle, annotation.get("segmentation"), image.height, image.width, f"{where}.segmentation")
+    lost = faults.errors > earlier and annotation.get("bbox") is None
+    box = None if lost else faults.attempt("box", _box, annotation, mask, where)
+    area = None if box is None else faults.attempt("area", _area, annotation, mask, box, where)
+    if faults.errors > before or identity is None or category_id is None or crowd is None or box is None or area is None:
+        return None
+    return image, ImageObject(identity, category_id, crowd, box, area, mask)
+
+
+def _instances_only(annotation: Mapping[str, Any], where: str) -> None:
     if "segments_info" in annotation:
         raise DataError(
             f"{where}: has `segments_info`, so this is a panoptic file; expected instances (`segmentation`, `bbox`)."
         )
-    category_id = category_id_field(annotation, where, categories)
-    crowd = annotation.get("iscrowd", 0)
-    if crowd not in (0, 1):
-        raise DataError(f"{where}: `iscrowd` is {crowd!r}, expected 0 or 1.")
-    mask = to_rle(annotation.get("segmentation"), image.height, image.width, f"{where}.segmentation")
+
+
+def _box(annotation: Mapping[str, Any], mask: RLE | None, where: str) -> Box:
     if annotation.get("bbox") is not None:
-        box = read_box(annotation["bbox"], f"{where}: `bbox`")
-    elif mask is not None:
-        box = tuple(rle_codec.bounding_box(mask))  # type: ignore[assignment]
-    else:
+        return read_box(annotation["bbox"], f"{where}: `bbox`")
+    if mask is None:
         raise DataError(f"{where}: has neither `segmentation` nor `bbox`, expected at least one.")
+    x, y, width, height = rle_codec.bounding_box(mask)
+    return x, y, width, height
+
+
+def _area(annotation: Mapping[str, Any], mask: RLE | None, box: Box, where: str) -> float:
     area = annotation.get("area")
     if area is not None:
-        area = number(area, f"{where}: `area`")
-    else:
-        area = float(rle_codec.area(mask)) if mask is not None else max(box[2], 0.0) * max(box[3], 0.0)
-    return image, ImageObject(identity, category_id, bool(crowd), box, area, mask)
+        return number(area, f"{where}: `area`")
+    return float(rle_codec.area(mask)) if mask is not None else max(box[2], 0.0) * max(box[3], 0.0)
 
 
 def read_box(value: object, where: str) -> Box:

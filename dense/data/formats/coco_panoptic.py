@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dense.data.formats.category_table import Category, CategoryTable, category_id_field, read_categories
+from dense.data.formats.category_table import Category, CategoryTable, category_id_field, known_ids, read_categories
+from dense.data.formats.faults import RAISE_FIRST, Faults
 from dense.data.formats.image_files import ImageEntry, check_image_files, read_image_entries
 from dense.data.formats.png_ids import read_id_map
-from dense.data.formats.records import integer_field, list_of_records, unique
+from dense.data.formats.records import flag_field, integer_field, number, numbered_records, text_field, unique
 from dense.data.formats.youtube_vis import AnnotationsMissingError
 from dense.errors import DataError
 from dense.io import read_json
@@ -27,9 +28,11 @@ __all__ = [
     "PanopticRecord",
     "PanopticSegments",
     "SegmentInfo",
+    "compare_segments",
     "panoptic_annotations",
     "parse_panoptic",
     "read_panoptic",
+    "read_segment_infos",
     "read_segments",
 ]
 
@@ -39,11 +42,13 @@ _LARGEST_ID = (1 << 24) - 1
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """One segment of an image: its ``id`` in the PNG (from 1), category id as in the file, crowd or not."""
+    """One segment of an image: its ``id`` in the PNG (from 1), category id as in the file, crowd or not, ``area`` in pixels as
+    the file states it (``None``: it does not)."""
 
     id: int
     category_id: int
     iscrowd: bool
+    area: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ def parse_panoptic(
     path: str = "annotations.json",
     png_root: str | os.PathLike[str] | None = None,
     image_root: str | os.PathLike[str] | None = None,
+    faults: Faults = RAISE_FIRST,
 ) -> PanopticDataset:
     """Check annotations that are already in memory: ``data`` is what a JSON file holds, ``path`` its name in messages.
 
@@ -134,13 +140,16 @@ def parse_panoptic(
         )
     if data.get("annotations") is None:
         raise AnnotationsMissingError(f"{path}: has no annotations (`annotations` is missing or null).")
-    categories = read_categories(data, path)
-    images = read_image_entries(data, path)
-    annotated = panoptic_annotations(data["annotations"], path, {category.id for category in categories})
+    categories = read_categories(data, path, faults)
+    images = read_image_entries(data, path, faults)
+    annotated = panoptic_annotations(data["annotations"], path, known_ids(categories, faults), faults)
     records = []
     for annotation in annotated:
         if annotation.image_id not in images:
-            raise DataError(f"{path}: annotations: image_id {annotation.image_id} is not in `images`.")
+            if not faults.is_lost("images", annotation.image_id):
+                what = f"annotations: image_id {annotation.image_id} is not in `images`."
+                faults.error("image id", f"{path}: {what}", "annotations", annotation.image_id)
+            continue
         entry = images[annotation.image_id]
         records.append(PanopticRecord(**vars(entry), png_name=annotation.png_name, segments=annotation.segments))
     return PanopticDataset(
@@ -152,7 +161,9 @@ def parse_panoptic(
     )
 
 
-def panoptic_annotations(annotations: object, path: str, categories: set[int]) -> list[PanopticSegments]:
+def panoptic_annotations(
+    annotations: object, path: str, categories: set[int] | None, faults: Faults = RAISE_FIRST
+) -> list[PanopticSegments]:
     """Check the ``annotations`` of a panoptic file (ground truth or results).
 
     Raises: DataError naming ``path``, the record and what is wrong: an image twice, a segment id twice or out of range, an
@@ -160,31 +171,55 @@ def panoptic_annotations(annotations: object, path: str, categories: set[int]) -
     """
     seen: dict[int, str] = {}
     found = []
-    for index, record in enumerate(list_of_records({"annotations": annotations}, "annotations", path)):
+    for index, record in numbered_records({"annotations": annotations}, "annotations", path, faults):
         where = f"{path}: annotations[{index}]"
-        image_id = integer_field(record, "image_id", where)
-        unique(image_id, where, seen)
+        before = faults.errors
+        image_id = faults.attempt("image id", integer_field, record, "image_id", where)
+        if image_id is None:
+            continue
+        faults.attempt("duplicate id", unique, image_id, where, seen)
         where = f"{where} (image {image_id})"
-        name = record.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{where}: `file_name` is {name!r}, expected the name of a PNG.")
-        used: dict[int, str] = {}
-        segments = list_of_records(record, "segments_info", where)
-        infos = tuple(_segment(s, f"{where}.segments_info[{k}]", categories, used) for k, s in enumerate(segments))
-        found.append(PanopticSegments(image_id, name, infos))
+        name = faults.attempt("segment", text_field, record, "file_name", where, "the name of a PNG")
+        infos = read_segment_infos(record, where, categories, faults)
+        if name is not None and faults.errors == before:
+            found.append(PanopticSegments(image_id, name, infos))
     return found
 
 
-def _segment(record: Mapping[str, Any], where: str, categories: set[int], used: dict[int, str]) -> SegmentInfo:
+def read_segment_infos(
+    record: Mapping[str, Any], where: str, categories: set[int] | None, faults: Faults = RAISE_FIRST
+) -> tuple[SegmentInfo, ...]:
+    """The ``segments_info`` of one picture.
+
+    Raises: DataError naming ``where``, the segment and what is wrong: an id twice or out of range, an unknown category.
+    """
+    used: dict[int, str] = {}
+    segments = numbered_records(record, "segments_info", where, faults)
+    infos = [_segment(s, f"{where}.segments_info[{k}]", categories, used, faults) for k, s in segments]
+    return tuple(info for info in infos if info is not None)
+
+
+def _segment(
+    record: Mapping[str, Any], where: str, categories: set[int] | None, used: dict[int, str], faults: Faults
+) -> SegmentInfo | None:
+    identity = faults.attempt("segment", _segment_id, record, where)
+    if identity is None:
+        return None
+    faults.attempt("duplicate id", unique, identity, where, used)
+    where = f"{where} (id {identity})"
+    category_id = faults.attempt("category", category_id_field, record, where, categories)
+    crowd = faults.attempt("iscrowd", flag_field, record, "iscrowd", where)
+    area = record.get("area")
+    if area is not None:
+        area = faults.attempt("area", number, area, f"{where}: `area`")
+    return None if category_id is None or crowd is None else SegmentInfo(identity, category_id, crowd, area)
+
+
+def _segment_id(record: Mapping[str, Any], where: str) -> int:
     identity = integer_field(record, "id", where, minimum=1)
     if identity > _LARGEST_ID:
         raise DataError(f"{where}: id {identity} does not fit three channels, expected at most {_LARGEST_ID}.")
-    unique(identity, where, used)
-    category_id = category_id_field(record, f"{where} (id {identity})", categories)
-    crowd = record.get("iscrowd", 0)
-    if crowd not in (0, 1):
-        raise DataError(f"{where} (id {identity}): `iscrowd` is {crowd!r}, expected 0 or 1.")
-    return SegmentInfo(identity, category_id, bool(crowd))
+    return identity
 
 
 def read_segments(path: Path, size: tuple[int, int], segments: tuple[SegmentInfo, ...]) -> NDArray[np.int32]:
@@ -194,13 +229,25 @@ def read_segments(path: Path, size: tuple[int, int], segments: tuple[SegmentInfo
     Raises: DataError naming the PNG and the ids if either has an id that the other lacks, or the size differs.
     """
     ids = read_id_map(path, size)
-    in_png = set(np.unique(ids).tolist()) - {VOID_ID}
+    compare_segments(path, set(np.unique(ids).tolist()), segments)
+    return ids
+
+
+def compare_segments(
+    path: Path, in_png: set[int], segments: tuple[SegmentInfo, ...], faults: Faults = RAISE_FIRST, position: str = ""
+) -> None:
+    """Compare the ids that occur in a PNG with those that the JSON file lists, at ``position`` in it.
+
+    Raises: DataError naming the PNG and the ids if either has one that the other lacks, unless ``faults`` collects.
+    """
+    in_png = in_png - {VOID_ID}
     listed = {segment.id for segment in segments}
     if in_png - listed:
-        raise DataError(f"{path}: has pixels of id {_some(in_png - listed)}, which `segments_info` of the JSON does not list.")
+        what = f"has pixels of id {_some(in_png - listed)}, which `segments_info` of the JSON does not list."
+        faults.error("PNG id not in JSON", f"{path}: {what}", position, _some(in_png - listed))
     if listed - in_png:
-        raise DataError(f"{path}: has no pixel of id {_some(listed - in_png)}, which `segments_info` of the JSON lists.")
-    return ids
+        what = f"has no pixel of id {_some(listed - in_png)}, which `segments_info` of the JSON lists."
+        faults.error("segment without pixels", f"{path}: {what}", position, _some(listed - in_png))
 
 
 def _some(ids: set[int]) -> str:

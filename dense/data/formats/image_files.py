@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dense.data.formats.records import integer_field, list_of_records, unique
+from dense.data.formats.faults import RAISE_FIRST, Faults
+from dense.data.formats.records import integer_field, numbered_records, text_field, unique
 from dense.errors import DataError
 
-__all__ = ["ImageEntry", "check_image_files", "picture_size", "read_image_entries"]
+__all__ = ["ImageEntry", "check_image_files", "check_picture_file", "picture_size", "read_image_entries"]
 
 
 @dataclass(frozen=True)
@@ -21,23 +22,28 @@ class ImageEntry:
     file_name: str
 
 
-def read_image_entries(top: Mapping[str, Any], path: str) -> dict[int, ImageEntry]:
+def read_image_entries(top: Mapping[str, Any], path: str, faults: Faults = RAISE_FIRST) -> dict[int, ImageEntry]:
     """The ``images`` of a file by id, in the file's order.
 
     Raises: DataError naming ``path`` and the record if a field is missing or wrong, or an id doubled.
     """
     seen: dict[int, str] = {}
-    images = {}
-    for index, record in enumerate(list_of_records(top, "images", path)):
+    images: dict[int, ImageEntry] = {}
+    for index, record in numbered_records(top, "images", path, faults):
         where = f"{path}: images[{index}]"
-        identity = integer_field(record, "id", where)
-        unique(identity, where, seen)
+        identity = faults.attempt("image record", integer_field, record, "id", where)
+        if identity is None:
+            continue
+        faults.attempt("duplicate id", unique, identity, where, seen)
         where = f"{where} (id {identity})"
-        name = record.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{where}: `file_name` is {name!r}, expected text.")
-        height, width = (integer_field(record, side, where, minimum=1) for side in ("height", "width"))
-        images[identity] = ImageEntry(identity, width, height, name)
+        name = faults.attempt("image record", text_field, record, "file_name", where)
+        height, width = (
+            faults.attempt("image record", integer_field, record, side, where, minimum=1) for side in ("height", "width")
+        )
+        if name is None or height is None or width is None:
+            faults.lose("images", identity)
+        else:
+            images.setdefault(identity, ImageEntry(identity, width, height, name))
     return images
 
 
@@ -47,15 +53,28 @@ def check_image_files(path: str, root: Path, images: Iterable[ImageEntry]) -> No
     Raises: DataError naming the picture, the image and ``path``.
     """
     for image in images:
-        file = root / image.file_name
-        if not file.is_file():
-            raise DataError(f"{path}: image {image.id} is not on disk, expected {file}. Check the image folder.")
-        width, height = picture_size(file)
-        if (width, height) != (image.width, image.height):
-            raise DataError(
-                f"{file}: picture is {width}x{height} (width x height), {path} says {image.width}x{image.height}"
-                f" for image {image.id}. Correct the size or the picture."
-            )
+        check_picture_file(path, root / image.file_name, f"image {image.id}", (image.width, image.height))
+
+
+def check_picture_file(path: str, file: Path, what: str, size: tuple[int, int]) -> None:
+    """Make sure that the picture of one image is on disk and of (width, height) = ``size``.
+
+    Args:
+        path: the annotation file, for messages.
+        file: the picture.
+        what: which image it is, for messages: ``image 12``.
+        size: in pixels, as the annotation file states it.
+
+    Raises: DataError as ``check_image_files``.
+    """
+    if not file.is_file():
+        raise DataError(f"{path}: {what} is not on disk, expected {file}. Check the image folder.")
+    width, height = picture_size(file)
+    if (width, height) != size:
+        raise DataError(
+            f"{file}: picture is {width}x{height} (width x height), {path} says {size[0]}x{size[1]}"
+            f" for {what}. Correct the size or the picture."
+        )
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dense.data.formats.faults import RAISE_FIRST, Faults
 from dense.structures.rle import RLE, to_rle
 
 __all__ = ["covered_pixels", "track_masks"]
 
 
-def track_masks(segmentations: Sequence[Any], height: int, width: int, where: str) -> tuple[RLE | None, ...]:
+def track_masks(
+    segmentations: Sequence[Any], height: int, width: int, where: str, faults: Faults = RAISE_FIRST
+) -> tuple[RLE | None, ...]:
     """Bring each frame's mask to compressed RLE of ``height`` × ``width`` pixels.
 
     Args:
@@ -21,15 +24,18 @@ def track_masks(segmentations: Sequence[Any], height: int, width: int, where: st
         where: prefix of error messages, for instance ``"valid.json: annotations[3] (id 4).segmentations"``.
 
     Returns: one RLE or ``None`` per frame.
-    Raises: DataError naming ``where`` and the frame.
+    Raises: DataError naming ``where`` and the frame, unless ``faults`` collects (then the mask is ``None``).
     """
     # The compressed form is by far the most common in big files, and checking it text by text in Python is slow.
     compressed = [t for t, s in enumerate(segmentations) if _looks_compressed(s, height, width)]
     totals = covered_pixels([segmentations[t]["counts"] for t in compressed])
     sound = {t for t, total in zip(compressed, totals.tolist(), strict=True) if total == height * width}
+
+    def attempt(segmentation: object, t: int) -> RLE | None:
+        return faults.attempt("mask", to_rle, segmentation, height, width, f"{where}[{t}]")
+
     return tuple(
-        {"size": [height, width], "counts": s["counts"]} if t in sound else to_rle(s, height, width, f"{where}[{t}]")
-        for t, s in enumerate(segmentations)
+        {"size": [height, width], "counts": s["counts"]} if t in sound else attempt(s, t) for t, s in enumerate(segmentations)
     )
 
 

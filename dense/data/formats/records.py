@@ -2,23 +2,53 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from dense.data.formats.faults import RAISE_FIRST, Faults
 from dense.errors import DataError
 
-__all__ = ["integer_field", "list_of_records", "number", "unique"]
+__all__ = [
+    "flag_field",
+    "integer_field",
+    "list_of_records",
+    "name_field",
+    "number",
+    "numbered_records",
+    "owner_field",
+    "text_field",
+    "unique",
+]
+
+
+Owner = TypeVar("Owner")
 
 
 def list_of_records(data: Mapping[str, Any], field: str, source: str) -> list[dict[str, Any]]:
     """The list of objects ``data[field]``. Raises: DataError naming ``source`` if it is missing or not such a list."""
+    return [record for _, record in numbered_records(data, field, source)]
+
+
+def numbered_records(
+    data: Mapping[str, Any], field: str, source: str, faults: Faults = RAISE_FIRST
+) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of the list ``data[field]`` with their index in it; other entries are faults of kind ``structure``.
+
+    Raises: DataError as ``list_of_records``, unless ``faults`` collects.
+    """
     value = data.get(field)
     if not isinstance(value, list):
         found = "is missing" if field not in data else f"is {type(value).__name__}"
-        raise DataError(f"{source}: `{field}` {found}, expected a list.")
+        faults.error("structure", f"{source}: `{field}` {found}, expected a list.")
+        faults.lose(field)
+        return []
+    records = []
     for index, record in enumerate(value):
-        if not isinstance(record, dict):
-            raise DataError(f"{source}: {field}[{index}] is {type(record).__name__}, expected an object with named fields.")
-    return value
+        if isinstance(record, dict):
+            records.append((index, record))
+            continue
+        what = f"{field}[{index}] is {type(record).__name__}, expected an object with named fields."
+        faults.error("structure", f"{source}: {what}")
+    return records
 
 
 def integer_field(record: Mapping[str, Any], field: str, where: str, minimum: int | None = None) -> int:
@@ -37,6 +67,46 @@ def integer_field(record: Mapping[str, Any], field: str, where: str, minimum: in
     return int(value)
 
 
+def owner_field(
+    record: Mapping[str, Any], field: str, table: str, known: Mapping[int, Owner], where: str, faults: Faults
+) -> Owner | None:
+    """What ``record[field]`` refers to among the ``known`` records of ``table``, by id.
+
+    Returns: ``None`` if that one was left out for a fault of its own, which is noted already.
+    Raises: DataError naming ``where`` and the id.
+    """
+    identity = integer_field(record, field, where)
+    if faults.is_lost(table, identity):
+        return None
+    if identity not in known:
+        raise DataError(f"{where}: {field} {identity} is not in `{table}`.")
+    return known[identity]
+
+
+def flag_field(record: Mapping[str, Any], field: str, where: str, default: int = 0) -> bool:
+    """``record[field]`` as a bool, ``default`` where it is missing. Raises: DataError unless it is 0 or 1."""
+    value = record.get(field, default)
+    if value not in (0, 1):
+        raise DataError(f"{where}: `{field}` is {value!r}, expected 0 or 1.")
+    return bool(value)
+
+
+def text_field(record: Mapping[str, Any], field: str, where: str, expected: str = "text") -> str:
+    """``record[field]``, a text that is not empty. Raises: DataError naming ``where``, the field and the value."""
+    value = record.get(field)
+    if not isinstance(value, str) or not value:
+        raise DataError(f"{where}: `{field}` is {value!r}, expected {expected}.")
+    return value
+
+
+def name_field(record: Mapping[str, Any], field: str, where: str) -> str:
+    """``record[field]`` as text, where both text and integers are ids. Raises: DataError naming ``where`` and the value."""
+    value = record.get(field)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return text_field(record, field, where, "text or an integer")
+
+
 def number(value: object, where: str) -> float:
     """``value`` as a finite float. Raises: DataError naming ``where`` and the value (NaN and infinity included)."""
     try:
@@ -48,7 +118,7 @@ def number(value: object, where: str) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def unique(identity: int, where: str, seen: dict[int, str]) -> None:
+def unique(identity: Any, where: str, seen: dict[Any, str]) -> None:  # noqa: ANN401  integers, or text in video panoptic files
     """Note that ``identity`` is used at ``where``. Raises: DataError naming both places if it was used before."""
     if identity in seen:
         raise DataError(f"{where}: duplicate id {identity}, first used by {seen[identity]}. Ids must be unique.")

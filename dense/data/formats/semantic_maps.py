@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dense.data.formats.faults import RAISE_FIRST, Faults
 from dense.data.formats.png_ids import read_label_map
 from dense.errors import DataError
 from dense.video.pictures import PICTURE_SUFFIXES, natural_key
@@ -65,6 +66,7 @@ def read_semantic_folders(
     image_suffix: str = "",
     label_suffix: str = ".png",
     ignore_label: int = 255,
+    faults: Faults = RAISE_FIRST,
 ) -> SemanticDataset:
     """Find pictures and their label maps, in sub-folders too.
 
@@ -75,6 +77,7 @@ def read_semantic_folders(
         image_suffix: end of the pictures' names, for instance ``"_leftImg8bit.png"``; empty = any picture extension.
         label_suffix: end of the label maps' names.
         ignore_label: value of unlabelled pixels.
+        faults: what to do with a label map without picture (default: raise).
 
     Raises: DataError naming the folder that is missing or holds no label map, or a label map without picture.
     """
@@ -82,10 +85,11 @@ def read_semantic_folders(
     pictures = {name: path for path, name in _pictures(Path(image_root), image_suffix)}
     for name, path in labels.items():
         if name not in pictures:
-            raise DataError(
-                f"{path}: has no picture, expected {Path(image_root) / name}{image_suffix or ' with a picture suffix'}."
-            )
-    records = [SemanticRecord(name, pictures[name], path) for name, path in labels.items()]
+            expected = f"{Path(image_root) / name}{image_suffix or ' with a picture suffix'}"
+            faults.error("missing picture", f"{path}: has no picture, expected {expected}.", name, name)
+    for name in sorted(pictures.keys() - labels.keys()) if faults.collecting else ():
+        faults.warn("picture without label map", f"{pictures[name]}: has no label map {name}{label_suffix}.", name, name)
+    records = [SemanticRecord(name, pictures[name], path) for name, path in labels.items() if name in pictures]
     return SemanticDataset(str(label_root), tuple(records), tuple(category_names), ignore_label)
 
 
@@ -108,9 +112,9 @@ def check_labels(labels: NDArray[np.int32], num_classes: int, ignore_label: int,
     wrong = (labels < 0) | (labels >= num_classes)
     wrong &= labels != ignore_label
     if wrong.any():
-        value = int(labels[wrong][0])
+        values = ", ".join(str(value) for value in np.unique(labels[wrong])[:8])
         raise DataError(
-            f"{where}: has label {value}, expected 0 to {num_classes - 1}, or {ignore_label} for unlabelled pixels."
+            f"{where}: has label {values}, expected 0 to {num_classes - 1}, or {ignore_label} for unlabelled pixels."
         )
 
 

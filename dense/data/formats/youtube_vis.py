@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dense.data.formats.category_table import Category, CategoryTable, category_id_field, read_categories
+from dense.data.formats.category_table import Category, CategoryTable, category_id_field, known_ids, read_categories
+from dense.data.formats.faults import RAISE_FIRST, Faults
 from dense.data.formats.mask_tracks import track_masks
-from dense.data.formats.records import integer_field, list_of_records, number, unique
+from dense.data.formats.records import flag_field, integer_field, number, numbered_records, owner_field, unique
 from dense.errors import DataError
 from dense.io import read_json
 from dense.structures import rle as rle_codec
@@ -139,27 +140,34 @@ def read_youtube_vis(
 
 
 def parse_youtube_vis(
-    data: object, path: str = "annotations", image_root: str | os.PathLike[str] | None = None
+    data: object,
+    path: str = "annotations",
+    image_root: str | os.PathLike[str] | None = None,
+    faults: Faults = RAISE_FIRST,
 ) -> VideoDataset:
     """Check annotations that are already in memory: ``data`` is what a JSON file holds, ``path`` its name in messages.
 
-    Raises: DataError as ``read_youtube_vis`` does.
+    Raises: DataError as ``read_youtube_vis`` does; where ``faults`` collects, only for data of quite another kind.
     """
     top = _video_file(data, path)
-    categories = read_categories(top, path)
+    categories = read_categories(top, path, faults)
     annotated = top.get("annotations") is not None
-    annotations = list_of_records(top, "annotations", path) if annotated else []
-    videos = _videos(top, path, _sizes_from_masks(annotations))
+    annotations = numbered_records(top, "annotations", path, faults) if annotated else []
+    videos = _videos(top, path, _sizes_from_masks([record for _, record in annotations]), faults)
 
-    known_categories = {category.id for category in categories}
+    known_categories = known_ids(categories, faults)
     tracks: dict[int, list[ObjectTrack]] = {identity: [] for identity in videos}
     seen: dict[int, str] = {}
-    for index, annotation in enumerate(annotations):
+    for index, annotation in annotations:
         where = f"{path}: annotations[{index}]"
-        identity = integer_field(annotation, "id", f"{where} of video {annotation.get('video_id')!r}")
-        unique(identity, where, seen)
-        track = _track(annotation, identity, f"{where} (id {identity})", videos, known_categories)
-        tracks[track.video_id].append(track)
+        owner = f"{where} of video {annotation.get('video_id')!r}"
+        identity = faults.attempt("record id", integer_field, annotation, "id", owner)
+        if identity is not None:
+            faults.attempt("duplicate id", unique, identity, where, seen)
+            where = f"{where} (id {identity})"
+        track = _track(annotation, identity, where, videos, known_categories, faults)
+        if track is not None:
+            tracks[track.video_id].append(track)
     return VideoDataset(
         path=path,
         videos=tuple(VideoRecord(v.id, v.width, v.height, v.file_names, tuple(tracks[v.id])) for v in videos.values()),
@@ -194,48 +202,71 @@ def _sizes_from_masks(annotations: list[dict[str, Any]]) -> dict[Any, Any]:
     return sizes
 
 
-def _videos(top: Mapping[str, Any], path: str, sizes: dict[Any, Any]) -> dict[int, VideoRecord]:
+def _videos(top: Mapping[str, Any], path: str, sizes: dict[Any, Any], faults: Faults) -> dict[int, VideoRecord]:
     seen: dict[int, str] = {}
-    videos = {}
-    for index, record in enumerate(list_of_records(top, "videos", path)):
+    videos: dict[int, VideoRecord] = {}
+    for index, record in numbered_records(top, "videos", path, faults):
         where = f"{path}: videos[{index}]"
-        identity = integer_field(record, "id", where)
-        unique(identity, where, seen)
+        identity = faults.attempt("video record", integer_field, record, "id", where)
+        if identity is None:
+            continue
+        faults.attempt("duplicate id", unique, identity, where, seen)
         where = f"{where} (id {identity})"
-        names = record.get("file_names")
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-            raise DataError(f"{where}: `file_names` is {_kind(names)}, expected a list with the path of each frame.")
-        if record.get("length") is not None:
-            length = integer_field(record, "length", where)
-            if length != len(names):
-                raise DataError(f"{where}: `length` is {length}, but `file_names` lists {len(names)} frames.")
+        names = faults.attempt("video record", _file_names, record, where)
         size = {**sizes.get(identity, {}), **{k: record[k] for k in ("height", "width") if record.get(k) is not None}}
-        height, width = (integer_field(size, side, where, minimum=1) for side in ("height", "width"))
-        videos[identity] = VideoRecord(identity, width, height, tuple(names), ())
+        height, width = (
+            faults.attempt("video record", integer_field, size, side, where, minimum=1) for side in ("height", "width")
+        )
+        if names is None or height is None or width is None:
+            faults.lose("videos", identity)
+        else:
+            videos.setdefault(identity, VideoRecord(identity, width, height, names, ()))
     return videos
 
 
+def _file_names(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    names = record.get("file_names")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise DataError(f"{where}: `file_names` is {_kind(names)}, expected a list with the path of each frame.")
+    if record.get("length") is not None:
+        length = integer_field(record, "length", where)
+        if length != len(names):
+            raise DataError(f"{where}: `length` is {length}, but `file_names` lists {len(names)} frames.")
+    return tuple(names)
+
+
 def _track(
-    annotation: Mapping[str, Any], identity: int, where: str, videos: Mapping[int, VideoRecord], categories: set[int]
-) -> ObjectTrack:
-    video_id = integer_field(annotation, "video_id", where)
-    if video_id not in videos:
-        raise DataError(f"{where}: video_id {video_id} is not in `videos`.")
-    category_id = category_id_field(annotation, where, categories)
-    crowd = annotation.get("iscrowd", 0)
-    if crowd not in (0, 1):
-        raise DataError(f"{where}: `iscrowd` is {crowd!r}, expected 0 or 1.")
-    video = videos[video_id]
+    annotation: Mapping[str, Any],
+    identity: int | None,
+    where: str,
+    videos: Mapping[int, VideoRecord],
+    categories: set[int] | None,
+    faults: Faults,
+) -> ObjectTrack | None:
+    before = faults.errors
+    video = faults.attempt("video id", owner_field, annotation, "video_id", "videos", videos, where, faults)
+    category_id = faults.attempt("category", category_id_field, annotation, where, categories)
+    crowd = faults.attempt("iscrowd", flag_field, annotation, "iscrowd", where)
+    if video is None:
+        return None
+    segmentations = faults.attempt("entries per frame", _segmentations, annotation, video, where)
+    boxes = faults.attempt("entries per frame", _per_frame, annotation, "bboxes", video, where)
+    for frame, box in enumerate(boxes or ()):
+        faults.attempt("box", _check_box, box, f"{where}.bboxes[{frame}]")
+    masks = track_masks(segmentations or [], video.height, video.width, f"{where}.segmentations", faults)
+    if boxes is not None and segmentations is not None:
+        masks = tuple(mask if box is not None else None for mask, box in zip(masks, boxes, strict=True))
+    stated = faults.attempt("entries per frame", _per_frame, annotation, "areas", video, where)
+    areas = _areas(stated, masks, where, faults)
+    if faults.errors > before or identity is None or category_id is None or crowd is None:
+        return None
+    return ObjectTrack(identity, video.id, category_id, crowd, masks, areas)
+
+
+def _segmentations(annotation: Mapping[str, Any], video: VideoRecord, where: str) -> list[Any] | None:
     if "segmentations" not in annotation:
         raise DataError(f"{where}: `segmentations` is missing, expected a list with one entry per frame.")
-    segmentations = _per_frame(annotation, "segmentations", video, where)
-    boxes = _per_frame(annotation, "bboxes", video, where)
-    for frame, box in enumerate(boxes or ()):
-        _check_box(box, f"{where}.bboxes[{frame}]")
-    masks = track_masks(segmentations or [], video.height, video.width, f"{where}.segmentations")
-    if boxes is not None:
-        masks = tuple(mask if box is not None else None for mask, box in zip(masks, boxes, strict=True))
-    return ObjectTrack(identity, video_id, category_id, bool(crowd), masks, _areas(annotation, masks, video, where))
+    return _per_frame(annotation, "segmentations", video, where)
 
 
 def _per_frame(annotation: Mapping[str, Any], field: str, video: VideoRecord, where: str) -> list[Any] | None:
@@ -258,13 +289,12 @@ def _check_box(box: object, where: str) -> None:
         number(value, where)
 
 
-def _areas(
-    annotation: Mapping[str, Any], masks: tuple[RLE | None, ...], video: VideoRecord, where: str
-) -> tuple[float | None, ...]:
-    stated = _per_frame(annotation, "areas", video, where)
+def _areas(stated: list[Any] | None, masks: tuple[RLE | None, ...], where: str, faults: Faults) -> tuple[float | None, ...]:
     if stated is None:
         return tuple(None if mask is None else float(rle_codec.area(mask)) for mask in masks)
-    return tuple(None if area is None else number(area, f"{where}.areas[{t}]") for t, area in enumerate(stated))
+    return tuple(
+        None if area is None else faults.attempt("area", number, area, f"{where}.areas[{t}]") for t, area in enumerate(stated)
+    )
 
 
 def _check_files(dataset: VideoDataset) -> None:

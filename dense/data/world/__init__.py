@@ -2,6 +2,7 @@
 
 ``writer``      ``make_video_world``: train and valid videos in the YouTube-VIS layout (start here)
 ``image_writer`` ``make_image_world``: single pictures as COCO instances, COCO panoptic and label maps
+``map_writer``   ``make_map_world``: videos in the layouts of VIPSeg and VSPW
 ``folder``      whose a folder is, and whether it is complete
 ``jobs``        rendering in several processes
 ``scene``       the scene graph sampled from (seed, index); ``Scene.describe()`` gives it in words
@@ -10,6 +11,7 @@
 ``shapes``      silhouettes of the categories
 ``textures``    colours of things and stuff
 ``categories``  tables: things, stuff, colours, textures
+``pictures``    frames as JPEG files
 ``parameters``  what the bytes depend on, and its checks
 ``preview``     ground truth drawn into a video or a contact sheet
 ``command``     the command line
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dense.data.world.categories import COLOURS, STUFF, TEXTURES, THINGS, VOID
 from dense.data.world.image_writer import ImageWorldReport, make_image_world
+from dense.data.world.map_writer import make_map_world
 from dense.data.world.scene import Scene, SceneDescription, sample_scene
 from dense.data.world.writer import WorldReport, make_video_world
 
@@ -41,6 +44,7 @@ __all__ = [
     "SceneDescription",
     "WorldReport",
     "make_image_world",
+    "make_map_world",
     "make_video_world",
     "render_frames",
     "render_video",

@@ -16,7 +16,8 @@ from dense.data.world.image_writer import (
     render_image,
 )
 from dense.data.world.jobs import Progress
-from dense.data.world.parameters import VALID_OFFSET
+from dense.data.world.map_writer import make_map_world
+from dense.data.world.parameters import VALID_OFFSET, WorldParameters
 from dense.data.world.writer import PREVIEWS, WorldReport, make_video_world
 from dense.errors import DataError
 
@@ -25,6 +26,7 @@ __all__ = ["build_parser", "main"]
 _EXAMPLES = """examples:
   make_world.py --output datasets/world
   make_world.py --output datasets/world --train-videos 200 --valid-videos 20 --preview 4
+  make_world.py --kind vipseg --output datasets/world_vipseg
   make_world.py --kind images --output datasets/world_images --preview 4
   make_world.py --output datasets/tiny --train-videos 8 --valid-videos 2 --frames 4 --frame-step 6 --height 96 --width 160
 """
@@ -34,10 +36,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments; names and defaults follow ``make_video_world`` and ``make_image_world``."""
     parser = new_parser(
         "make_world.py",
-        "Write the procedural world: videos in the YouTube-VIS layout, or pictures in the layouts of COCO.",
+        "Write the procedural world: videos in the layout of YouTube-VIS, VIPSeg or VSPW, or pictures in the layouts of COCO.",
         _EXAMPLES,
     )
-    parser.add_argument("--kind", choices=_KINDS, default="videos", help="default %(default)s")
+    parser.add_argument("--kind", choices=_KINDS, default="videos", help="videos = YouTube-VIS layout (default)")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the data set; made if missing")
     parser.add_argument("--seed", type=int, default=0, help="seed of the world (default %(default)s)")
     parser.add_argument("--train-videos", type=int, default=60, metavar="N", help="default %(default)s")
@@ -93,6 +95,24 @@ def _make_videos(arguments: argparse.Namespace) -> str:
             overwrite=arguments.overwrite,
         )
     what = f"{report.train_videos} + {report.valid_videos} videos of {report.frames} frames, {report.instances} instances"
+    return f"{report.output}: {what} ({_how(report)})"
+
+
+def _make_maps(arguments: argparse.Namespace) -> str:
+    parameters = WorldParameters(
+        arguments.seed,
+        arguments.train_videos,
+        arguments.valid_videos,
+        arguments.frames,
+        arguments.height,
+        arguments.width,
+        arguments.frame_step,
+    )
+    with _progress_bar("videos") as progress:
+        report = make_map_world(
+            arguments.output, arguments.kind, parameters, arguments.workers, progress, overwrite=arguments.overwrite
+        )
+    what = f"{report.train_videos} + {report.valid_videos} videos of {report.frames} frames, {report.instances} regions"
     return f"{report.output}: {what} ({_how(report)})"
 
 
@@ -171,4 +191,9 @@ class _Kind:
     previews: Callable[[argparse.Namespace], list[Path]]
 
 
-_KINDS = {"videos": _Kind(_make_videos, _preview_videos), "images": _Kind(_make_images, _preview_images)}
+_KINDS = {
+    "videos": _Kind(_make_videos, _preview_videos),
+    "vipseg": _Kind(_make_maps, _preview_videos),
+    "vspw": _Kind(_make_maps, _preview_videos),
+    "images": _Kind(_make_images, _preview_images),
+}

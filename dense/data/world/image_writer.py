@@ -14,13 +14,22 @@ from dense.data.world.categories import STUFF, THINGS
 from dense.data.world.folder import WorldFolder
 from dense.data.world.jobs import Progress, run_jobs
 from dense.data.world.parameters import JPEG_QUALITY, VALID_OFFSET, check_integer, check_video
+from dense.data.world.pictures import write_jpeg
 from dense.errors import DataError
 from dense.io import read_json, write_json
 
 if TYPE_CHECKING:
     from dense.data.world.render import RenderedVideo
 
-__all__ = ["IMAGE_PREVIEW", "ImageWorldParameters", "ImageWorldReport", "label_map", "make_image_world", "render_image"]
+__all__ = [
+    "IMAGE_PREVIEW",
+    "ImageWorldParameters",
+    "ImageWorldReport",
+    "label_map",
+    "make_image_world",
+    "render_image",
+    "segment_map",
+]
 
 IMAGE_PREVIEW = "preview.png"  # beside the data, drawn by the command line
 _SPLITS = ("train", "valid")
@@ -200,20 +209,11 @@ def _panoptic(info: dict[str, Any], images: list[dict[str, Any]], part: list[_Wr
 
 def _render_job(job: _Job) -> _Written:
     """Write the picture and the two maps; return the records of the JSON files."""
-    import cv2
-    import numpy as np
-
     from dense.data.formats.png_ids import write_id_map, write_label_map
 
     picture = render_image(job.parameters, job.split, job.number)
     root, stem = Path(job.root), f"{job.number:06d}"
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture.frames[0, ..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    target = root / "images" / job.split / f"{stem}.jpg"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data.tobytes())
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror}).") from error
+    write_jpeg(root / "images" / job.split / f"{stem}.jpg", picture.frames[0])
     labels = label_map(picture)
     ids, segments = _segments(picture, labels)
     write_label_map(root / "semantic" / job.split / f"{stem}.png", labels)
@@ -242,15 +242,20 @@ def _objects(picture: "RenderedVideo") -> list[dict[str, Any]]:
 
 def _segments(picture: "RenderedVideo", labels: Any) -> tuple[Any, list[dict[str, Any]]]:  # noqa: ANN401  see label_map
     """Segment ids ``(H, W)`` (things from 1, then one per stuff class; 0 = void) and their records."""
-    import numpy as np
-
     regions = [(THINGS.index(c), mask) for c, mask in zip(picture.categories, picture.masks[:, 0], strict=True) if mask.any()]
     regions += [(k, labels == k) for k in range(len(THINGS), len(THINGS) + len(STUFF)) if (labels == k).any()]
-    ids = np.zeros(labels.shape, np.int32)
+    return segment_map([(number, label + 1, mask) for number, (label, mask) in enumerate(regions, start=1)], labels.shape)
+
+
+def segment_map(regions: list[tuple[int, int, Any]], size: tuple[int, int]) -> tuple[Any, list[dict[str, Any]]]:
+    """Segment ids ``(H, W)`` int32 (0 = void) and records of (segment id, category id, mask ``(H, W)`` bool) with pixels."""
+    import numpy as np
+
+    ids = np.zeros(size, np.int32)
     records = []
-    for number, (label, mask) in enumerate(regions, start=1):
+    for number, category, mask in regions:
         ids[mask] = number
         y, x = np.nonzero(mask)
         box = [int(x.min()), int(y.min()), int(np.ptp(x)) + 1, int(np.ptp(y)) + 1]
-        records.append({"id": number, "category_id": label + 1, "iscrowd": 0, "area": int(mask.sum()), "bbox": box})
+        records.append({"id": number, "category_id": category, "iscrowd": 0, "area": int(mask.sum()), "bbox": box})
     return ids, records

@@ -9,8 +9,8 @@ from typing import Any
 from dense.data.world.categories import THINGS
 from dense.data.world.folder import WorldFolder
 from dense.data.world.jobs import Progress, run_jobs
-from dense.data.world.parameters import JPEG_QUALITY, VALID_OFFSET, WorldParameters, check_integer
-from dense.errors import DataError
+from dense.data.world.parameters import VALID_OFFSET, WorldParameters, check_integer
+from dense.data.world.pictures import write_jpeg
 from dense.io import read_json, write_json
 
 __all__ = ["PREVIEWS", "WorldReport", "make_video_world", "video_name"]
@@ -120,21 +120,13 @@ def _render_all(root: Path, parameters: WorldParameters, workers: int, progress:
 
 def _render_job(job: _Job) -> list[dict[str, Any]]:
     """Write the pictures of one video; return its annotations without ids."""
-    import cv2
-    import numpy as np
-
     from dense.data.world.render import render_video
 
     p = job.parameters
     video = render_video(p.seed, job.index, p.frames, (p.height, p.width), p.frame_step)
     folder = Path(job.folder) / video_name(job.index)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for t, frame in enumerate(video.frames):
-            _, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-            (folder / f"{t:05d}.jpg").write_bytes(data.tobytes())
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}).") from error
+    for t, frame in enumerate(video.frames):
+        write_jpeg(folder / f"{t:05d}.jpg", frame)
     return _annotations(video.categories, video.masks)
 
 
