@@ -5,6 +5,10 @@
 ``panoptic``           panoptic quality: ``evaluate_panoptic``
 ``semantic``           mean IoU: ``evaluate_semantic``
 ``average_precision``  COCO's protocol: matching, precision at recall points
+``video_panoptic``     VPQ and STQ of video panoptic segmentation: ``evaluate_video_panoptic``
+``video_semantic``     mean IoU and consistency of video semantic segmentation: ``evaluate_video_semantic``
+``segment_overlaps``   pixels of each pair of segments
+``tracking_quality``   STQ
 ``tube_iou``           spatio-temporal IoU of tracks
 ``tasks``              the tasks of the command line
 ``command``            the command line ``tools/evaluate.py``
@@ -20,14 +24,25 @@ if TYPE_CHECKING:
     from dense.evaluation.panoptic import evaluate_panoptic
     from dense.evaluation.semantic import evaluate_semantic
     from dense.evaluation.video_instances import evaluate_video_instances
+    from dense.evaluation.video_panoptic import evaluate_video_panoptic
+    from dense.evaluation.video_semantic import evaluate_video_semantic
 
-__all__ = ["evaluate_instances", "evaluate_panoptic", "evaluate_semantic", "evaluate_video_instances"]
+__all__ = [
+    "evaluate_instances",
+    "evaluate_panoptic",
+    "evaluate_semantic",
+    "evaluate_video_instances",
+    "evaluate_video_panoptic",
+    "evaluate_video_semantic",
+]
 
 _WHERE = {
     "evaluate_instances": "dense.evaluation.instances",
     "evaluate_panoptic": "dense.evaluation.panoptic",
     "evaluate_semantic": "dense.evaluation.semantic",
     "evaluate_video_instances": "dense.evaluation.video_instances",
+    "evaluate_video_panoptic": "dense.evaluation.video_panoptic",
+    "evaluate_video_semantic": "dense.evaluation.video_semantic",
 }
 
 

@@ -20,6 +20,8 @@ _EXAMPLES = """examples:
   python tools/evaluate.py --task instances --gt instances_val2017.json --predictions results.json --overlap bbox
   python tools/evaluate.py --task panoptic --gt panoptic_val2017.json --predictions panoptic.json
   python tools/evaluate.py --task semantic --gt labels/valid --predictions output/semantic --num-classes 19
+  python tools/evaluate.py --task video-panoptic --gt VIPSeg/panoptic_gt_VIPSeg_val.json --predictions output/pred.json
+  python tools/evaluate.py --task video-semantic --gt VSPW/data --split VSPW/val.txt --predictions output/maps --num-classes 124
 """
 
 
@@ -50,24 +52,33 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = new_parser(
-        "evaluate.py", "Score results against ground truth: average precision, panoptic quality, mean IoU.", _EXAMPLES
+        "evaluate.py",
+        "Score results against ground truth: average precision, panoptic quality, mean IoU, in images and videos.",
+        _EXAMPLES,
     )
     parser.add_argument("--task", choices=TASKS, default="video-instances", help="default %(default)s")
-    parser.add_argument("--gt", required=True, metavar="GT", help="annotation file; semantic: folder of label maps")
+    parser.add_argument("--gt", required=True, metavar="GT", help="annotation file; semantic tasks: folder of label maps")
     parser.add_argument(
-        "--predictions", required=True, metavar="RESULTS", help="result file; for semantic: folder of label maps"
+        "--predictions", required=True, metavar="RESULTS", help="result file; semantic tasks: folder of label maps"
     )
-    parser.add_argument("--gt-dir", metavar="DIR", help="panoptic: PNG files of GT (default: its name without .json)")
-    parser.add_argument("--predictions-dir", metavar="DIR", help="panoptic: PNG files of RESULTS (default likewise)")
+    beside = "default: its name without .json; video-panoptic: the folder %s beside it"
+    parser.add_argument("--gt-dir", metavar="DIR", help=f"panoptic tasks: PNG files of GT ({beside % 'panomasksRGB'})")
+    parser.add_argument(
+        "--predictions-dir", metavar="DIR", help=f"panoptic tasks: PNG files of RESULTS ({beside % 'pan_pred'})"
+    )
     parser.add_argument("--overlap", choices=("segm", "bbox"), default="segm", help="instances: masks or boxes (default segm)")
-    parser.add_argument("--num-classes", type=int, metavar="K", help="semantic: labels are 0 to K-1")
+    parser.add_argument("--num-classes", type=int, metavar="K", help="semantic tasks: labels are 0 to K-1")
     parser.add_argument("--ignore-label", type=int, default=255, metavar="V", help="semantic: unlabelled (default 255)")
-    parser.add_argument("--json", metavar="OUT.json", help="also write the figures here (undefined ones as null)")
+    parser.add_argument(
+        "--windows", type=int, nargs="+", default=[1, 2, 4, 6], metavar="k", help="video-panoptic: frames (default 1 2 4 6)"
+    )
+    parser.add_argument("--split", metavar="FILE", help="video-semantic: names of the videos, one per line (default: all)")
+    parser.add_argument("--json", metavar="OUT.json", help="also write the figures here, also by video (undefined: null)")
     return parser
 
 
 def _print_tables(scores: Scores, columns: int) -> None:
-    overall = iter([item for item in scores.figures.items() if item[0] != "per_category"])
+    overall = iter([item for item in scores.figures.items() if not isinstance(item[1], dict)])
     title = scores.title
     while row := dict(islice(overall, columns)):
         _print_table(title, list(row), [[_shown(value) for value in row.values()]])
@@ -80,6 +91,8 @@ def _print_tables(scores: Scores, columns: int) -> None:
 
 def _print_table(title: str, names: list[str], rows: list[list[str]]) -> None:
     """A table with rich where it is installed; else plain columns, for result files need no more than the core dependencies."""
+    if title:
+        sys.stdout.write(f"{title}\n")  # not the table's own, which would be broken to the width of the table
     left = names[0] == "category"
     if importlib.util.find_spec("rich") is None:
         widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
@@ -87,13 +100,13 @@ def _print_table(title: str, names: list[str], rows: list[list[str]]) -> None:
             "  ".join(c.ljust(w) if left and not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
             for line in (names, *rows)
         ]
-        sys.stdout.write("\n".join([*([title] if title else []), *lines, ""]) + "\n")
+        sys.stdout.write("\n".join([*lines, ""]) + "\n")
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left")
+    table = Table()
     for i, name in enumerate(names):
         table.add_column(name, justify="left" if left and not i else "right")
     for row in rows:

@@ -7,7 +7,7 @@ regions of its category; crowd regions need not be found and are never matched.
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from dense.data.formats.category_table import Category
 from dense.data.formats.coco_panoptic import VOID_ID, PanopticDataset, SegmentInfo, read_panoptic, read_segments
 from dense.data.formats.image_results import read_panoptic_results
 from dense.errors import DataError
+from dense.evaluation.segment_overlaps import Overlaps, SegmentOverlaps, segment_areas
 
 __all__ = ["CategoryCount", "PanopticCounter", "evaluate_panoptic", "panoptic_figures"]
 
 PathLike = str | os.PathLike[str]
-_PAIR = 1 << 24  # ids have 24 bits
 
 
 @dataclass
@@ -41,6 +41,7 @@ class PanopticCounter:
     """Counts matches image by image; ``counts`` by category id."""
 
     counts: dict[int, CategoryCount] = field(default_factory=lambda: defaultdict(CategoryCount))
+    _overlaps: SegmentOverlaps = field(default_factory=SegmentOverlaps, repr=False)
 
     def add(
         self,
@@ -56,11 +57,22 @@ class PanopticCounter:
             annotated_segments: all segments of ``annotated``.
             predicted: ``(H, W)`` segment ids, 0 = nothing predicted.
             predicted_segments: all segments of ``predicted``.
+
+        Raises: DataError if the sizes differ, or a map and its list have not the same ids.
         """
         wanted = {segment.id: segment for segment in annotated_segments}
         found = {segment.id: segment for segment in predicted_segments}
-        overlaps = _overlaps(annotated, predicted)
-        area_wanted, area_found = _areas(overlaps, 0), _areas(overlaps, 1)
+        self.add_overlaps(self._overlaps.count(annotated, list(wanted), predicted, list(found)), wanted, found)
+
+    def add_overlaps(self, overlaps: Overlaps, wanted: Mapping[int, SegmentInfo], found: Mapping[int, SegmentInfo]) -> None:
+        """Compare the segments of one image, or the tubes of a few frames.
+
+        Args:
+            overlaps: pixels of each pair that occurs.
+            wanted: annotated segments by id.
+            found: predicted segments by id.
+        """
+        area_wanted, area_found = segment_areas(overlaps, 0), segment_areas(overlaps, 1)
         hit_wanted, hit_found = set(), set()
         for (g, p), common in overlaps.items():
             if g == VOID_ID or p == VOID_ID or wanted[g].iscrowd or wanted[g].category_id != found[p].category_id:
@@ -84,18 +96,14 @@ class PanopticCounter:
             if excused / area_found[p] <= 0.5:
                 self.counts[segment.category_id].false_alarms += 1
 
-
-def _overlaps(annotated: NDArray[np.int32], predicted: NDArray[np.int32]) -> dict[tuple[int, int], int]:
-    """Number of pixels of each pair (annotated id, predicted id) that occurs."""
-    pairs, counts = np.unique(annotated.astype(np.int64) * _PAIR + predicted, return_counts=True)
-    return {divmod(pair, _PAIR): count for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True)}  # type: ignore[misc]
-
-
-def _areas(overlaps: dict[tuple[int, int], int], side: int) -> dict[int, int]:
-    areas: dict[int, int] = defaultdict(int)
-    for pair, count in overlaps.items():
-        areas[pair[side]] += count
-    return areas
+    def merge(self, other: "PanopticCounter") -> None:
+        """Add what ``other`` has counted."""
+        for category_id, count in other.counts.items():
+            mine = self.counts[category_id]
+            mine.iou += count.iou
+            mine.matched += count.matched
+            mine.false_alarms += count.false_alarms
+            mine.missed += count.missed
 
 
 def evaluate_panoptic(

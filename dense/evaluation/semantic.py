@@ -12,7 +12,7 @@ from dense.data.formats.png_ids import read_label_map
 from dense.data.formats.semantic_maps import check_labels, label_files
 from dense.errors import DataError
 
-__all__ = ["ConfusionMatrix", "evaluate_semantic"]
+__all__ = ["ConfusionMatrix", "class_names", "evaluate_semantic"]
 
 
 class ConfusionMatrix:
@@ -79,11 +79,7 @@ def evaluate_semantic(
     Returns: see ``ConfusionMatrix.figures``.
     Raises: DataError naming the file that is missing, broken, of another size, or has a value that is no class.
     """
-    if num_classes < 1:
-        raise DataError(f"num_classes: {num_classes}, expected 1 or more.")
-    names = [f"class {k}" for k in range(num_classes)] if category_names is None else list(category_names)
-    if len(names) != num_classes:
-        raise DataError(f"category_names: {len(names)} names, expected {num_classes} (num_classes).")
+    names = class_names(num_classes, category_names)
     matrix = ConfusionMatrix(num_classes, ignore_label)
     for name, path in label_files(ground_truth_dir, label_suffix).items():
         annotated = read_label_map(path)
@@ -93,3 +89,13 @@ def evaluate_semantic(
         check_labels(predicted, num_classes, ignore_label, str(result))
         matrix.add(annotated, predicted)
     return matrix.figures(names)
+
+
+def class_names(num_classes: int, category_names: Sequence[str] | None) -> list[str]:
+    """K names, ``class 0`` and so on by default. Raises: DataError if there are not K, or K is below 1."""
+    if num_classes < 1:
+        raise DataError(f"num_classes: {num_classes}, expected 1 or more.")
+    names = [f"class {k}" for k in range(num_classes)] if category_names is None else list(category_names)
+    if len(names) != num_classes:
+        raise DataError(f"category_names: {len(names)} names, expected {num_classes} (num_classes).")
+    return names

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dense.errors import ConfigError
@@ -12,7 +13,7 @@ __all__ = ["TASKS", "Scores", "Task"]
 
 @dataclass(frozen=True)
 class Scores:
-    """``figures`` by name, with ``per_category``; ``title`` says what was counted."""
+    """``figures`` by name, with ``per_category`` and for some tasks ``per_video``; ``title`` says what was counted."""
 
     figures: dict[str, Any]
     title: str
@@ -57,10 +58,37 @@ def _panoptic(arguments: argparse.Namespace) -> Scores:
 def _semantic(arguments: argparse.Namespace) -> Scores:
     from dense.evaluation.semantic import evaluate_semantic
 
+    classes = _num_classes(arguments)
+    figures = evaluate_semantic(arguments.gt, arguments.predictions, classes, ignore_label=arguments.ignore_label)
+    return Scores(figures, f"{classes} classes")
+
+
+def _video_panoptic(arguments: argparse.Namespace) -> Scores:
+    from dense.data.formats.video_panoptic import read_video_panoptic_truth
+    from dense.evaluation.video_panoptic import evaluate_video_panoptic
+
+    truth = read_video_panoptic_truth(arguments.gt)
+    truth_dir = arguments.gt_dir or Path(arguments.gt).parent / "panomasksRGB"
+    results_dir = arguments.predictions_dir or Path(arguments.predictions).parent / "pan_pred"
+    windows = tuple(arguments.windows)
+    figures = evaluate_video_panoptic(truth, truth_dir, arguments.predictions, results_dir, windows=windows)
+    frames = sum(len(video.frames) for video in truth.videos)
+    return Scores(figures, f"{len(truth.videos)} videos, {frames} frames, windows {', '.join(map(str, windows))}")
+
+
+def _video_semantic(arguments: argparse.Namespace) -> Scores:
+    from dense.evaluation.video_semantic import evaluate_video_semantic
+
+    classes = _num_classes(arguments)
+    figures = evaluate_video_semantic(arguments.gt, arguments.predictions, classes, split_file=arguments.split)
+    frames = sum(video["frames"] for video in figures["per_video"].values())
+    return Scores(figures, f"{len(figures['per_video'])} videos, {frames} frames, {classes} classes")
+
+
+def _num_classes(arguments: argparse.Namespace) -> int:
     if arguments.num_classes is None:
-        raise ConfigError("--task semantic needs --num-classes K (labels are 0 to K-1).")
-    figures = evaluate_semantic(arguments.gt, arguments.predictions, arguments.num_classes, ignore_label=arguments.ignore_label)
-    return Scores(figures, f"{arguments.num_classes} classes")
+        raise ConfigError(f"--task {arguments.task} needs --num-classes K (labels are 0 to K-1).")
+    return int(arguments.num_classes)
 
 
 TASKS = {
@@ -68,4 +96,6 @@ TASKS = {
     "instances": Task(_instances, 6),
     "panoptic": Task(_panoptic, 3),
     "semantic": Task(_semantic, 4),
+    "video-panoptic": Task(_video_panoptic, 3),
+    "video-semantic": Task(_video_semantic, 3),
 }

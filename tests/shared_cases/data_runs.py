@@ -9,7 +9,13 @@ from dense.data.formats import read_coco, read_panoptic, read_youtube_vis
 from dense.data.formats.png_ids import read_label_map
 from dense.data.formats.vspw import mask_labels
 from dense.errors import DataError
-from dense.evaluation import evaluate_instances, evaluate_panoptic, evaluate_video_instances
+from dense.evaluation import (
+    evaluate_instances,
+    evaluate_panoptic,
+    evaluate_video_instances,
+    evaluate_video_panoptic,
+    evaluate_video_semantic,
+)
 from dense.evaluation.command import main as evaluate
 from dense.structures import rle
 from dense.video.pictures import read_picture
@@ -106,6 +112,20 @@ def youtube_vis(case):
     return {**facts, **evaluate_video_instances(path, results)}
 
 
+def video_panoptic_scores(case):
+    """VPQ of the windows that the case names, and STQ by its definition, without the quirks of the published script."""
+    windows = tuple(int(name[4:]) for name in case.expect["facts"] if name.startswith("VPQ_")) or (1,)
+    paths = case.paths("gt", "gt_png", "pred", "pred_png")
+    return evaluate_video_panoptic(*paths, windows=windows, published_stq=False)
+
+
+def video_semantic_scores(case):
+    """Mean IoU and video consistency."""
+    scores = evaluate_video_semantic(*case.paths("gt", "pred"), 124)
+    iou = {str(k): value for k, value in enumerate(scores["per_category"].values())}
+    return {**scores, "IoU": {k: v for k, v in iou.items() if k in case.expect["facts"].get("IoU", {})}}
+
+
 def vspw_values(case):
     """What the values of a VSPW mask mean."""
     values = read_label_map(case.paths("mask")[0])
@@ -140,5 +160,8 @@ RUNS = {
     "pq-": panoptic_scores,
     "yt-": youtube_vis,
     "vspw-": vspw_values,
+    "vpq-": video_panoptic_scores,
+    "stq-": video_panoptic_scores,
+    "vss-": video_semantic_scores,
     "writer-": result_writer,
 }

@@ -43,9 +43,6 @@ WAITING = {
         lambda: _has("dense.evaluation", "evaluate_lvis") or _exists("dense.data.formats.lvis"),
     ),
     "vocab-": ("vocabularies of open-vocabulary models", lambda: _exists("dense.modeling.text")),
-    "vpq-": ("video panoptic quality", lambda: _has("dense.evaluation", "evaluate_video_panoptic")),
-    "stq-": ("segmentation and tracking quality", lambda: _has("dense.evaluation", "evaluate_video_panoptic")),
-    "vss-": ("video semantic evaluation", lambda: _has("dense.evaluation", "evaluate_video_semantic")),
 }
 
 

@@ -12,7 +12,7 @@ from dense.data.checking.pictures import PictureJob, check_pictures, in_threads,
 from dense.data.checking.report import CheckReport, Frame, FrameKey, Picture, enlarged
 from dense.data.checking.targets import Target, mapping_at, numbered_at
 from dense.data.formats.category_table import CategoryTable
-from dense.data.formats.coco_panoptic import SegmentInfo, compare_segments, parse_panoptic
+from dense.data.formats.coco_panoptic import VOID_ID, SegmentInfo, check_segment_ids, parse_panoptic
 from dense.data.formats.faults import Fault, FaultLog
 from dense.data.formats.png_ids import read_id_map
 from dense.data.formats.vipseg import PanopticVideo, parse_vipseg
@@ -120,7 +120,7 @@ def _check_maps(maps: Iterable[_Map], report: CheckReport, workers: int) -> None
         if isinstance(found, DataError):
             report.log.error(_png_kind(job.path, found), str(found), job.position, job.record)
             continue
-        compare_segments(job.path, set(found), job.segments, report.log, job.position)
+        check_segment_ids(set(found) - {VOID_ID}, {s.id for s in job.segments}, job.path, report.log, job.position)
         if not any(found.get(segment.id) for segment in job.segments):
             report.log.warn("nothing labelled", f"{job.path}: has no labelled pixel.", job.position, job.record)
         for k, segment in enumerate(job.segments):

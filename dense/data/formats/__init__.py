@@ -9,6 +9,8 @@
 ``image_results``  result files of image tasks: detections, panoptic
 ``video_results``  result files of video instance segmentation: read, write, from a predictor's ``VideoResult``
 ``video_splits``   training and held-out part of a video file
+``video_panoptic`` segments of videos, JSON and PNG (VIPSeg): read for scoring, write results
+``label_videos``   label maps of videos (VSPW): find, write results
 ``mask_tracks``    the masks of one object through a video, in any COCO form, to compressed RLE
 ``png_ids``        panoptic ids and class labels in PNG files
 ``image_files``    the images that an annotation file lists, on disk

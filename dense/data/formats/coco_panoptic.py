@@ -28,7 +28,7 @@ __all__ = [
     "PanopticRecord",
     "PanopticSegments",
     "SegmentInfo",
-    "compare_segments",
+    "check_segment_ids",
     "panoptic_annotations",
     "parse_panoptic",
     "read_panoptic",
@@ -229,19 +229,17 @@ def read_segments(path: Path, size: tuple[int, int], segments: tuple[SegmentInfo
     Raises: DataError naming the PNG and the ids if either has an id that the other lacks, or the size differs.
     """
     ids = read_id_map(path, size)
-    compare_segments(path, set(np.unique(ids).tolist()), segments)
+    check_segment_ids(set(np.unique(ids).tolist()) - {VOID_ID}, {segment.id for segment in segments}, path)
     return ids
 
 
-def compare_segments(
-    path: Path, in_png: set[int], segments: tuple[SegmentInfo, ...], faults: Faults = RAISE_FIRST, position: str = ""
+def check_segment_ids(
+    in_png: set[int], listed: set[int], path: object, faults: Faults = RAISE_FIRST, position: str = ""
 ) -> None:
-    """Compare the ids that occur in a PNG with those that the JSON file lists, at ``position`` in it.
+    """Compare the ids that occur in a PNG (void left out) with those that the JSON file lists, at ``position`` in it.
 
-    Raises: DataError naming the PNG and the ids if either has one that the other lacks, unless ``faults`` collects.
+    Raises: DataError naming ``path`` and the ids if either has one that the other lacks, unless ``faults`` collects.
     """
-    in_png = in_png - {VOID_ID}
-    listed = {segment.id for segment in segments}
     if in_png - listed:
         what = f"has pixels of id {_some(in_png - listed)}, which `segments_info` of the JSON does not list."
         faults.error("PNG id not in JSON", f"{path}: {what}", position, _some(in_png - listed))
