@@ -22,7 +22,7 @@ endif
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo eval-world test test-slow test-long lint bench wheel try-wheel doctor clean clean-all
+.PHONY: help setup demo eval-world test test-slow test-long fuzz lint bench wheel try-wheel doctor clean clean-all
 
 help: ## this list
 	@echo "make …"
@@ -45,6 +45,9 @@ test-slow: setup ## the tests that need minutes
 
 test-long: setup ## kill a training run 100 times, continue it, compare with one that was never stopped
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) tools/try_resume.py --times 100
+
+fuzz: setup ## every reader gets 1,000 damaged and hostile files; a table (ARGS="--reader yaml --inputs 50")
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) tests/fuzz --jobs $(WORKERS) $(ARGS)
 
 lint: setup ## ruff, floors of the house, sizes, types
 	@$(PY) -m ruff check .

@@ -4,7 +4,9 @@ import importlib.util
 import os
 import random
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -48,6 +50,29 @@ def parity() -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def frugal():
+    """Context in which little memory (megabytes, Linux only) and time (seconds) may be taken: for files that ask for a lot."""
+
+    def status(field: str) -> int:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(field):
+                return int(line.split()[1]) // 1024
+        return 0
+
+    @contextmanager
+    def watch(megabytes: int = 300, seconds: float = 10) -> Iterator[None]:
+        is_linux = Path("/proc/self/clear_refs").exists()
+        if is_linux:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
+        before, start = status("VmRSS") if is_linux else 0, time.perf_counter()
+        yield
+        assert time.perf_counter() - start < seconds
+        assert not is_linux or status("VmHWM") - before < megabytes
+
+    return watch
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dense.checkpoint.inspection import check_archive, check_pickles, is_archive
 from dense.checkpoint.pickled import read_arrays
-from dense.errors import CheckpointError
+from dense.errors import CheckpointError, shown
 
 __all__ = ["find_tensors", "read_checkpoint", "read_metadata", "read_state_dict"]
 
+_TERMINAL_CODES = re.compile("\x1b\\[[0-9;]*m")
+_SMALL = 1 << 20  # bytes up to which an expanded tensor passes
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 
@@ -42,15 +47,18 @@ def find_tensors(content: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
     Returns: name → tensor.
     Raises: CheckpointError if there is none.
     """
+    content = _items(content)
     for key in _WRAPPERS:
         if isinstance(content.get(key), Mapping):
-            content = content[key]
+            content = _items(content[key])
             break
     tensors = {str(k): _tensor(v) for k, v in content.items() if _is_numeric(v)}
     if not tensors:
         raise CheckpointError(
-            f"{where}: holds no tensors (keys: {', '.join(map(str, list(content)[:6]))}). Expected a state dict."
+            f"{where}: holds no tensors (keys: {', '.join(map(_name, list(content)[:6]))}). Expected a state dict."
         )
+    for name, tensor in tensors.items():
+        _check_tensor(tensor, f"{where}: {shown(name)}")
     if all(k.startswith("module.") for k in tensors):
         tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
     return tensors
@@ -97,24 +105,34 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: is no readable safetensors file ({str(error).splitlines()[0]}). Download it again."
+            f"{path}: is no readable safetensors file ({_first_reason(error)}). Download it again."
         ) from error
 
 
 def _read_torch(path: Path) -> Any:  # noqa: ANN401  a checkpoint can hold anything
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if is_archive(path):
+            check_archive(path)
+        else:
+            with path.open("rb") as stream:
+                check_pickles(path, stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own warnings say nothing about the file
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: is no checkpoint of tensors and plain containers; anything that would run code is refused."
             f" ({_first_reason(error)})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+    except Exception as error:  # what torch raises on damaged bytes is without end: struct.error, AssertionError, …
         raise CheckpointError(f"{path}: is no readable checkpoint ({_first_reason(error)}). Download it again.") from error
 
 
 def _first_reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = _TERMINAL_CODES.sub("", str(error))  # torch prints parts of its messages bold
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]
 
 
@@ -129,7 +147,11 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def _read_pickle(path: Path) -> Any:  # noqa: ANN401
     try:
+        with path.open("rb") as stream:
+            check_pickles(path, stream, count=1)
         return read_arrays(path)
+    except CheckpointError:
+        raise
     except Exception as error:
         raise CheckpointError(
             f"{path}: is no pickle of arrays and containers; anything that would run code is refused. ({_first_reason(error)})"
@@ -138,6 +160,26 @@ def _read_pickle(path: Path) -> Any:  # noqa: ANN401
 
 def _is_numeric(value: object) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biufc")
+
+
+def _items(content: Mapping[Any, Any]) -> dict[Any, Any]:
+    """As a plain dict; a pickle can give an OrderedDict attributes that stand before its methods."""
+    return dict(dict.items(content)) if isinstance(content, dict) else dict(content)
+
+
+def _name(key: object) -> str:
+    return key if isinstance(key, str) else shown(key)
+
+
+def _check_tensor(tensor: Tensor, where: str) -> None:
+    """Refuse tensors that a module's values cannot be copied from, or that stand for more values than the file holds.
+
+    Raises: CheckpointError.
+    """
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu" or tensor.is_nested:
+        raise CheckpointError(f"{where}: is a sparse, nested, quantized or empty tensor, expected plain values.")
+    if tensor.numel() * tensor.element_size() > max(tensor.untyped_storage().nbytes(), _SMALL):
+        raise CheckpointError(f"{where}: of shape {list(tensor.shape)} repeats fewer values. Save it as `tensor.contiguous()`.")
 
 
 def _tensor(value: Tensor | np.ndarray) -> Tensor:

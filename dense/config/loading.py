@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from detectron2.config import CfgNode, get_cfg
 from dense.config.keys import add_library_keys
 from dense.config.official import official_defaults, translate, without_effect
 from dense.config.reader import read_yaml_chain
-from dense.errors import ConfigError
+from dense.errors import ConfigError, shown
+from dense.limits import LARGEST_INTEGER
 from dense.registry import load_projects, nearest
 
 __all__ = ["default_config", "load_config"]
@@ -57,13 +59,14 @@ def _merge(cfg: CfgNode, values: dict[str, Any], where: str, prefix: str = "") -
     for key, value in values.items():
         name = f"{prefix}{key}"
         if key not in cfg:
-            raise ConfigError(f"{where}: unknown key {name!r}.{_nearest_key(cfg, str(key), prefix)}")
+            raise ConfigError(f"{where}: unknown key {shown(name)}.{_nearest_key(cfg, str(key), prefix)}")
         if isinstance(cfg[key], CfgNode):
             if not isinstance(value, dict):
                 raise ConfigError(f"{where}: {name} is {type(value).__name__}, expected keys below it.")
             _merge(cfg[key], value, where, f"{name}.")
         else:
             cfg[key] = _convert(value, cfg[key], f"{where}: {name}")
+            _check_numbers(cfg[key], f"{where}: {name}")
 
 
 def _nearest_key(cfg: CfgNode, key: str, prefix: str) -> str:
@@ -83,6 +86,7 @@ def _convert(value: object, old: object, where: str) -> Any:  # noqa: ANN401  ke
     if isinstance(old, bool) or isinstance(value, bool):
         raise _wrong_type(value, old, where)
     if isinstance(old, float) and isinstance(value, int):
+        _check_numbers(value, where)  # floats end at 1.8e308
         return float(value)
     if isinstance(old, int) and isinstance(value, float) and value.is_integer():
         return int(value)
@@ -94,6 +98,17 @@ def _convert(value: object, old: object, where: str) -> Any:  # noqa: ANN401  ke
     raise _wrong_type(value, old, where)
 
 
+def _check_numbers(value: object, where: str) -> None:
+    """Refuse what no setting means: NaN, and integers beyond 64 bits."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_numbers(item, where)
+    elif isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{where} is not a number (NaN), expected a number.")
+    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise ConfigError(f"{where} is {shown(value)}, expected an integer of 64 bits.")
+
+
 def _literal(text: str) -> Any:  # noqa: ANN401
     try:
         return ast.literal_eval(text)
@@ -102,7 +117,7 @@ def _literal(text: str) -> Any:  # noqa: ANN401
 
 
 def _wrong_type(value: object, old: object, where: str) -> ConfigError:
-    return ConfigError(f"{where} is {value!r} ({type(value).__name__}), expected {type(old).__name__} like {old!r}.")
+    return ConfigError(f"{where} is {shown(value)} ({type(value).__name__}), expected {type(old).__name__} like {old!r}.")
 
 
 def _override(cfg: CfgNode, overrides: Sequence[Any]) -> None:

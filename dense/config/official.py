@@ -62,7 +62,8 @@ def official_defaults(values: dict[str, Any]) -> dict[str, Any]:
 
     MinVIS keeps 10 (object, class) pairs per video, independent of MODEL.MASK_FORMER.TEST.MAX_NUM.
     """
-    if values.get("MODEL", {}).get("META_ARCHITECTURE") == "MinVIS":
+    model = values.get("MODEL")
+    if isinstance(model, dict) and model.get("META_ARCHITECTURE") == "MinVIS":
         return {"MODEL": {"MASK_FORMER": {"TEST": {"MAX_NUM": 10}}}}
     return {}
 

@@ -1,11 +1,13 @@
 """Reading configuration files: YAML without tags that run code, ``_BASE_`` chains, clear errors."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dense.errors import ConfigError
+from dense.errors import ConfigError, shown
+from dense.limits import MAX_YAML_BYTES, MAX_YAML_NODES
 
 __all__ = ["BASE_KEY", "read_yaml_chain", "read_yaml_files", "shipped_config"]
 
@@ -44,7 +46,10 @@ def shipped_config(path: str | Path) -> Path:
 
 
 def _read(path: Path, chain: list[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a zero byte; links in a circle
+        raise ConfigError(f"{chain[-1] if chain else path}: {path} is no path ({_first_line(error)}).") from error
     if resolved in chain:
         loop = " → ".join(p.name for p in [*chain, resolved])
         raise ConfigError(f"{chain[0]}: {BASE_KEY} forms a loop ({loop}). Remove one of the references.")
@@ -54,22 +59,19 @@ def _read(path: Path, chain: list[Path]) -> list[tuple[Path, dict[str, Any]]]:
         return [(path, values)]
     if not isinstance(base, str):
         raise ConfigError(f"{path}: {BASE_KEY} is {type(base).__name__}, expected the path of one YAML file.")
-    base_path = Path(base).expanduser()
+    try:
+        base_path = Path(base).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: {BASE_KEY} {shown(base)} is in the home of nobody known here.") from error
     if not base_path.is_absolute():
         base_path = path.parent / base_path
     return [*_read(base_path, [*chain, resolved]), (path, values)]
 
 
 def _parse(path: Path, chain: list[Path]) -> dict[str, Any]:
+    text = _text(path, chain)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        asked = f" ({BASE_KEY} of {chain[-1]})" if chain else ""
-        raise ConfigError(f"{path}: cannot be read{asked}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}).") from error
-    try:
-        values = yaml.safe_load(text)
+        values = _load(text, path)
     except yaml.constructor.ConstructorError as error:
         raise ConfigError(f"{path}: {error.problem}. Tags that build Python objects are refused.") from error
     except yaml.YAMLError as error:
@@ -77,8 +79,16 @@ def _parse(path: Path, chain: list[Path]) -> dict[str, Any]:
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = str(getattr(error, "problem", None) or error).splitlines()[0]
         raise ConfigError(f"{path}:{where} is not valid YAML ({reason}).") from error
-    except ValueError as error:  # a date or number that looks right and is none
-        raise ConfigError(f"{path}: is not valid YAML ({str(error).splitlines()[0]}).") from error
+    except ConfigError:
+        raise
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ) as error:  # a date or number that is none; a wrong `!!omap`
+        raise ConfigError(f"{path}: is not valid YAML ({_first_line(error)}).") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: is nested too deeply for a configuration file.") from error
     if values is None:
@@ -86,6 +96,48 @@ def _parse(path: Path, chain: list[Path]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds a {type(values).__name__}, expected KEY: value lines.")
     return values
+
+
+def _text(path: Path, chain: list[Path]) -> str:
+    asked = f" ({BASE_KEY} of {chain[-1]})" if chain else ""
+    try:
+        size = path.stat().st_size
+        if not path.is_dir() and not path.is_file():  # a device or a pipe has no end
+            raise ConfigError(f"{path}: cannot be read{asked}: is no ordinary file.")
+        if size > MAX_YAML_BYTES:
+            raise ConfigError(f"{path}: has {size} bytes, the limit of a configuration file is {MAX_YAML_BYTES}.")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read{asked}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}).") from error
+
+
+def _load(text: str, path: Path) -> Any:  # noqa: ANN401  the top level can be anything
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        if _size(root, {}) > MAX_YAML_NODES:
+            raise ConfigError(f"{path}: its aliases stand for more than {MAX_YAML_NODES} values. Write them out.")
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Number of values below a node, with aliases counted each time; infinite where a node holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        items = node.value if isinstance(node, yaml.SequenceNode | yaml.MappingNode) else ()
+        children = [child for item in items for child in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_size(child, known) for child in children)
+    return known[id(node)]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

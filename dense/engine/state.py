@@ -1,18 +1,20 @@
 """Checkpoints of a run: written whole or not at all, found again after a crash, continued to the same numbers."""
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dense.checkpoint.reading import read_checkpoint
 from dense.checkpoint.writing import save_training_state
-from dense.errors import CheckpointError
+from dense.errors import CheckpointError, shown
 from dense.io import atomic_write
+from dense.limits import LARGEST_INTEGER
 
 __all__ = ["AveragedWeights", "Checkpoints", "step_seed"]
 
@@ -21,6 +23,7 @@ logger = logging.getLogger(__name__)
 _POINTER = "last_checkpoint"
 _EVALUATED = "last_evaluation"
 _NAME = re.compile(r"model_(\d{7})\.pth$")
+_MOMENTS = {"AdamW": {"step", "exp_avg", "exp_avg_sq"}}  # what a parameter that was updated has
 _LEFTOVER = re.compile(rf"\.(model_\d{{7}}\.pth|model_final\.safetensors|config\.yaml|{_POINTER}|{_EVALUATED})\.\w+\.tmp$")
 
 
@@ -115,10 +118,48 @@ def _restore(path: Path, state: Mapping[str, Any], parts: dict[str, Any]) -> int
     for name, part in parts.items():
         try:
             part.load_state_dict(state[name])
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(part, torch.optim.Optimizer):
+                _check_optimizer(part)
+        except Exception as error:  # parts of other packages raise whatever comes up when a field has another type
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(f"{path}: its {name} does not fit this configuration ({reason}).") from error
-    return int(state["step"])
+    step = state["step"]
+    if type(step) is not int or not 0 <= step <= LARGEST_INTEGER:
+        raise CheckpointError(f"{path}: its step is {shown(step)}, expected a number of steps.")
+    return step
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """What ``load_state_dict`` takes unseen, and the first step would stumble over or compute nonsense with.
+
+    Raises: ValueError for a setting of another type, a missing moment, or one of another shape than its parameter.
+    """
+    needed = _MOMENTS.get(type(optimizer).__name__, set())
+    for group in optimizer.param_groups:
+        for name, default in optimizer.defaults.items():
+            value = group.get(name)
+            if isinstance(default, float) and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise ValueError(f"{name} is {shown(value)}, expected a number")
+            if name == "betas" and not _are_decays(value):
+                raise ValueError(f"betas are {shown(value)}, expected two numbers from 0 to below 1")
+    for parameter, moments in optimizer.state.items():
+        _check_moments(parameter, moments, needed)
+
+
+def _check_moments(parameter: Tensor, moments: Mapping[str, Any], needed: set[str]) -> None:
+    if moments and not needed <= set(moments):
+        raise ValueError(f"{', '.join(sorted(needed - set(moments)))} missing")
+    for name, value in moments.items():
+        if name in needed and not (isinstance(value, Tensor) and value.shape in (parameter.shape, torch.Size())):
+            raise ValueError(f"{name} does not have its parameter's shape")
+        if isinstance(value, Tensor) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError(f"{name} repeats fewer values than it has")
+        if name == "step" and isinstance(value, Tensor) and not bool((value >= 0).all()):
+            raise ValueError(f"step is {shown(value)}, expected 0 or more")
+
+
+def _are_decays(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(b, int | float) and 0 <= b < 1 for b in value)
 
 
 class AveragedWeights:

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from torch import nn
 
 from dense.checkpoint.reading import read_metadata
 from dense.data.datasets import find_dataset, with_kinds
-from dense.errors import CheckpointError, ConfigError, DenseError
+from dense.data.formats.records import text
+from dense.errors import CheckpointError, ConfigError, DenseError, shown
 from dense.registry import nearest
 
 __all__ = ["LoadedModel", "load_model", "zoo_names", "zoo_weights"]
@@ -81,10 +82,18 @@ def _from_weights(path: Path, overrides: Sequence[Any]) -> LoadedModel:
     if path.is_file() and path.suffix != ".safetensors":
         raise ConfigError(f"{path}: is no .safetensors file. Give the YAML file, and the weights as MODEL.WEIGHTS.")
     metadata = read_metadata(path)
+    cfg = config_inside(metadata, path, ["MODEL.WEIGHTS", str(path), *overrides])
+    return _build(cfg, names_inside(metadata, path))
+
+
+def config_inside(metadata: Mapping[str, str], path: Path, overrides: Sequence[Any] = ()) -> Any:  # noqa: ANN401
+    """The configuration in the header of a weights file, ``KEY VALUE`` pairs over it.
+
+    Raises: CheckpointError if there is none; ConfigError if it is wrong.
+    """
     if "config" not in metadata:
         raise CheckpointError(f"{path}: carries no configuration. Give the YAML file, and the weights as MODEL.WEIGHTS.")
-    cfg = _config_of_text(metadata["config"], ["MODEL.WEIGHTS", str(path), *overrides], f"configuration inside {path}")
-    return _build(cfg, _names_inside(metadata, path))
+    return _config_of_text(metadata["config"], overrides, f"configuration inside {path}")
 
 
 def _config_of_text(text: str, overrides: Sequence[Any], where: str) -> Any:  # noqa: ANN401
@@ -99,15 +108,15 @@ def _config_of_text(text: str, overrides: Sequence[Any], where: str) -> Any:  # 
             raise ConfigError(str(error).replace(str(yaml), where)) from error
 
 
-def _names_inside(metadata: dict[str, str], path: Path) -> tuple[str, ...]:
-    """Category names in a weights file; none if it has none."""
+def names_inside(metadata: Mapping[str, str], path: Path) -> tuple[str, ...]:
+    """Category names in the header of a weights file; none if it has none. Raises: CheckpointError, DataError."""
     try:
         names = json.loads(metadata.get("categories", "[]"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its list of categories is no JSON ({error}).") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise CheckpointError(f"{path}: its categories are {str(names)[:60]!r}, expected a list of names.")
-    return tuple(names)
+        raise CheckpointError(f"{path}: its categories are {shown(names)}, expected a list of names.")
+    return tuple(text(name, f"{path}: categories[{k}]", "a name") for k, name in enumerate(names))
 
 
 def _categories(cfg: Any) -> tuple[str, ...]:  # noqa: ANN401

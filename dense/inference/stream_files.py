@@ -3,13 +3,15 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from dense.errors import DataError
+from dense.data.formats.records import integer_field, list_of_records, number, size_fields
+from dense.errors import DataError, shown
 from dense.io import write_json
 from dense.structures import FrameResult
+from dense.structures.rle import RLE, to_rle
 
 __all__ = ["JSONLinesWriter", "write_tracks"]
 
@@ -78,10 +80,10 @@ def write_tracks(lines: str | os.PathLike[str], path: str | os.PathLike[str], vi
     tracks: dict[int, dict[str, Any]] = {}
     frames = 0
     for objects in _objects(Path(lines)):
-        for item in objects:
-            track = tracks.setdefault(item["track_id"], {"masks": {}})
-            track |= {"category_id": item["label"] + 1, "score": item["score"]}
-            track["masks"][frames] = item["rle"]
+        for track_id, label, score, mask in objects:
+            track = tracks.setdefault(track_id, {"masks": {}})
+            track |= {"category_id": label + 1, "score": score}
+            track["masks"][frames] = mask
         frames += 1
     results = [
         {
@@ -95,17 +97,30 @@ def write_tracks(lines: str | os.PathLike[str], path: str | os.PathLike[str], vi
     write_json(path, sorted(results, key=lambda r: -r["score"]))
 
 
-def _objects(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """The objects of each frame's line."""
+def _objects(path: Path) -> Iterator[list[tuple[int, int, float, RLE]]]:
+    """Track id, label, score and mask of the objects of each frame's line."""
     try:
         with path.open(encoding="utf-8") as file:
             next(file, None)  # header
             for number, text in enumerate(file, start=2):
                 if not text.endswith("\n"):
                     return
+                where = f"{path}: line {number}"
                 try:
-                    yield json.loads(text)["objects"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise DataError(f"{path}: line {number} is no frame of results. Run the demo again.") from error
+                    frame = json.loads(text)
+                except (ValueError, RecursionError):
+                    frame = None
+                if not isinstance(frame, dict) or "objects" not in frame:
+                    raise DataError(f"{where} is no frame of results. Run the demo again.")
+                size = size_fields(frame, where)
+                yield [_object(item, size, where) for item in list_of_records(frame, "objects", where)]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def _object(item: Mapping[str, Any], size: tuple[int, int], where: str) -> tuple[int, int, float, RLE]:
+    rle = to_rle(item.get("rle"), *size, f"{where}: rle")
+    if rle is None:
+        raise DataError(f"{where}: `rle` is {shown(item.get('rle'))}, expected a mask.")
+    label = integer_field(item, "label", where, minimum=0)
+    return integer_field(item, "track_id", where), label, number(item.get("score"), f"{where}: score"), rle

@@ -9,6 +9,7 @@ from dense.data.datasets import resolve_dataset
 from dense.data.formats.video_results import video_result_to_records, write_video_results
 from dense.data.formats.youtube_vis import VideoDataset, VideoRecord
 from dense.data.world import make_video_world
+from dense.errors import DataError
 from dense.evaluation.video_instances import evaluate_video_instances
 from dense.inference.dataset_runs import predict_videos
 from dense.inference.model_source import zoo_weights
@@ -64,7 +65,10 @@ def run_world(predictor: VideoPredictor, folder: Path, videos: int) -> WorldRun:
 def model_card(name: str) -> dict[str, Any]:
     """The card beside a zoo model's weights; empty if there is none (own weights)."""
     path = zoo_weights(name).with_suffix(".json") if not Path(name).suffix else Path(name).with_suffix(".json")
-    return dict(read_json(path)) if path.is_file() else {}
+    card = read_json(path) if path.is_file() else {}
+    if not isinstance(card, dict):
+        raise DataError(f"{path}: holds a {type(card).__name__}, expected an object with figures.")
+    return card
 
 
 def score_table(scores: dict[str, Any], card: dict[str, Any], title: str) -> Any:  # noqa: ANN401  rich's table

@@ -6,7 +6,8 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from dense.errors import DataError
+from dense.errors import DataError, shown
+from dense.limits import MAX_OUTLINE, max_pixels
 
 __all__ = ["RLE", "area", "bounding_box", "decode", "encode", "encode_stack", "to_rle"]
 
@@ -94,20 +95,22 @@ def _check(rle: RLE) -> RLE | None:
     """The mask if it is sound, ``None`` if it has no pixels (the C library divides by its height)."""
     size = rle.get("size")
     if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(s, int) and s >= 0 for s in size):
-        raise DataError(f"RLE `size` is {size!r}, expected [height, width].")
+        raise DataError(f"mask: RLE `size` is {shown(size)}, expected [height, width].")
     checked = _from_mapping(dict(rle), size[0], size[1], "mask")
     return checked if size[0] * size[1] else None
 
 
 def _from_mapping(rle: dict[str, Any], height: int, width: int, where: str) -> RLE:
     size, counts = rle.get("size"), rle.get("counts")
-    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(s, int) for s in size):
-        raise DataError(f"{where}: RLE `size` is {size!r}, expected [height, width].")
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(s, int) and s >= 0 for s in size):
+        raise DataError(f"{where}: RLE `size` is {shown(size)}, expected [height, width].")
     if list(size) != [height, width]:
         raise DataError(
             f"{where}: RLE size is {size[0]}x{size[1]} (height x width), expected {height}x{width}."
             " Re-export the masks at the video's size."
         )
+    if height * width > max_pixels():
+        raise DataError(f"{where}: RLE of {height}x{width} pixels, the limit is {max_pixels() / 1e6:.0f} megapixels.")
     if isinstance(counts, list):
         return _compress_counts(counts, height, width, where)
     if isinstance(counts, bytes):
@@ -127,7 +130,9 @@ def _sum_of_runs(counts: str) -> int | None:
 
     The C library behind ``decode`` trusts its input: wrong counts would read and write out of bounds.
     """
-    codes = np.frombuffer(counts.encode("utf-8"), np.uint8).astype(np.int64) - 48
+    if not counts.isascii():
+        return None
+    codes = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
     if codes.size == 0:
         return 0
     ends = np.flatnonzero((codes & 32) == 0)  # the last character of each run
@@ -152,7 +157,7 @@ def _compress_counts(counts: list[Any], height: int, width: int, where: str) -> 
     if not all(isinstance(c, int) and c >= 0 for c in counts):
         raise DataError(f"{where}: uncompressed RLE `counts` holds something other than non-negative integers.")
     if sum(counts) != height * width:
-        raise DataError(f"{where}: RLE counts cover {sum(counts)} pixels, expected {height * width} ({height}x{width}).")
+        raise DataError(f"{where}: RLE counts cover {shown(sum(counts))} pixels, expected {height * width} ({height}x{width}).")
     return _to_text(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width))
 
 
@@ -168,4 +173,13 @@ def _from_polygons(polygons: Sequence[Any], height: int, width: int, where: str)
         limit = 10 * max(height, width)  # the C library crashes on coordinates far outside
         if not all(-limit <= v <= limit for v in polygon):  # also false for NaN
             raise DataError(f"{where}[{index}]: polygon has a coordinate beyond {limit} pixels in a frame of {height}x{width}.")
+    outline = sum(_outline(polygon) for polygon in polygons)
+    if outline > MAX_OUTLINE:
+        raise DataError(f"{where}: outlines of {outline:.0f} pixels, the limit is {MAX_OUTLINE}. Store the mask as RLE.")
     return _to_text(coco_mask.merge(coco_mask.frPyObjects([list(p) for p in polygons], height, width)))
+
+
+def _outline(polygon: Sequence[float]) -> float:
+    """Steps in pixels around a polygon: what drawing it costs."""
+    points = np.asarray(polygon, float).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())

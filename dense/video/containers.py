@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dense.errors import VideoError
-from dense.video.frames import MAX_FRAME_PIXELS, describe
+from dense.limits import max_pixels
+from dense.video.frames import describe
 
 __all__ = ["OUTPUT_KINDS", "OutputKind", "check_output_path", "choose_stream", "open_container"]
 
@@ -86,7 +87,7 @@ def open_container(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401  PyAV h
         container = av.open(
             str(source.absolute()),
             metadata_errors="ignore",
-            options={"protocol_whitelist": "file", "max_pixels": str(MAX_FRAME_PIXELS)},
+            options={"protocol_whitelist": "file", "max_pixels": str(max_pixels())},
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{source}: {_why_unreadable(source, error)}") from error

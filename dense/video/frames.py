@@ -11,13 +11,16 @@ from typing import TypeVar
 import numpy as np
 
 from dense.errors import VideoError
+from dense.limits import DEFAULT_PIXELS, max_pixels
 
 __all__ = ["MAX_FRAME_PIXELS", "DamagedVideoError", "Frame", "FrameSource", "check_image", "to_rate"]
 
 Self = TypeVar("Self", bound="FrameSource")  # typing.Self needs Python 3.11
 
-MAX_FRAME_PIXELS = 100_000_000
-"""Larger pictures are refused before they are decoded: a few kilobytes can declare gigabytes (decompression bombs)."""
+MAX_FRAME_PIXELS = DEFAULT_PIXELS
+"""Larger pictures are refused before they are decoded: a few kilobytes can declare gigabytes (decompression bombs).
+
+DENSE_MAX_MEGAPIXELS raises it: see ``dense.limits.max_pixels``."""
 
 
 class DamagedVideoError(VideoError):
@@ -123,7 +126,7 @@ def check_image(image: object, where: str) -> np.ndarray:
         where: begins the message (``"frame 3"``).
 
     Returns: contiguous ``(H, W, 3)`` uint8.
-    Raises: VideoError for another type or shape, no pixels, or more than MAX_FRAME_PIXELS.
+    Raises: VideoError for another type or shape, no pixels, or more than ``max_pixels``.
     """
     if not isinstance(image, np.ndarray) and not hasattr(image, "__array__"):
         raise VideoError(f"{where}: is a {type(image).__name__}. Expected an array (H, W, 3) of uint8, RGB.")
@@ -142,17 +145,18 @@ def check_image(image: object, where: str) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def check_pixels(height: int, width: int, where: str, limit: int = MAX_FRAME_PIXELS) -> None:
+def check_pixels(height: int, width: int, where: str, limit: int | None = None) -> None:
     """Refuse empty and enormous pictures.
 
-    Raises: VideoError if there are no pixels or more than ``limit``.
+    Raises: VideoError if there are no pixels or more than ``limit`` (default: ``max_pixels``).
     """
+    limit = max_pixels() if limit is None else limit
     if height < 1 or width < 1:
         raise VideoError(f"{where}: has no pixels ({width}x{height}).")
     if height * width > limit:
         raise VideoError(
             f"{where}: is {width}x{height} = {height * width / 1e6:.0f} megapixels; the limit is {limit / 1e6:.0f}. "
-            "Scale the picture down first."
+            "Scale the picture down first, or raise DENSE_MAX_MEGAPIXELS."
         )
 
 

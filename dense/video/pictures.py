@@ -4,22 +4,39 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dense.errors import DataError, VideoError
-from dense.video.frames import MAX_FRAME_PIXELS, check_pixels, describe
+from dense.limits import DEFAULT_PIXELS, max_pixels
+from dense.video.frames import check_pixels, describe
 from dense.video.orientation import UPRIGHT, Turn, turn_from_exif, turn_upright
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["PICTURE_SUFFIXES", "list_pictures", "natural_key", "over_white", "read_picture"]
+__all__ = [
+    "PICTURE_FORMATS",
+    "PICTURE_SUFFIXES",
+    "exif_turn",
+    "list_pictures",
+    "natural_key",
+    "open_picture",
+    "over_white",
+    "read_picture",
+]
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Extensions looked for in folders, compared without regard to case."""
+
+PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats that are opened, whatever a file is called; of Pillow's others some start programs (EPS: Ghostscript)."""
+
+_ROWS = 64  # of a picture laid over white at a time
 
 # What Pillow raises on broken files beside OSError (which covers "cannot identify" and "truncated").
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError, struct.error, zlib.error)
@@ -32,18 +49,35 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     transparent pictures (RGBA, gray with alpha, transparent palette entries) are laid over white. Animations give their
     first picture. Embedded colour profiles are ignored, as the field's training pipelines do.
 
-    Raises: DataError if the file is missing, broken, cut off, larger than MAX_FRAME_PIXELS (or Pillow's own
+    Raises: DataError if the file is missing, broken, cut off, larger than ``max_pixels`` (or Pillow's own
         ``Image.MAX_IMAGE_PIXELS``) or no picture of one, three or four channels.
+    """
+    source = Path(path)
+    with open_picture(source) as image:
+        turn = exif_turn(image)
+        return turn_upright(_to_rgb(image, source), turn)
+
+
+@contextmanager
+def open_picture(path: str | os.PathLike[str]) -> Iterator["Image.Image"]:
+    """Open a stranger's picture with Pillow: known formats only, its size checked before anything is decoded.
+
+    What goes wrong inside the ``with`` block (decoding is lazy) is reported as for opening.
+
+    Raises: DataError naming the file if it is missing, broken, cut off, of another format, or larger than ``max_pixels``
+        (or Pillow's own ``Image.MAX_IMAGE_PIXELS``).
     """
     from PIL import Image
 
     source = Path(path)
-    limit = min(MAX_FRAME_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_FRAME_PIXELS)
+    limit = max_pixels()
+    if limit > DEFAULT_PIXELS and Image.MAX_IMAGE_PIXELS is not None:  # raised by the user: Pillow must not stand in the way
+        Image.MAX_IMAGE_PIXELS = max(limit, Image.MAX_IMAGE_PIXELS)
+    limit = min(limit, Image.MAX_IMAGE_PIXELS or limit)
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=PICTURE_FORMATS) as image:
             check_pixels(image.height, image.width, str(source), limit)
-            turn = _exif_turn(image)
-            return turn_upright(_to_rgb(image, source), turn)
+            yield image
     except DataError:
         raise
     except VideoError as error:
@@ -51,11 +85,21 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise DataError(f"{source}: declares more than {limit / 1e6:.0f} megapixels. Scale the picture down first.") from error
     except FileNotFoundError as error:
-        raise DataError(f"{source}: no such file. Expected a picture.") from error
+        raise DataError(f"{source}: no such file. Expected a picture; check the folder.") from error
     except Image.UnidentifiedImageError as error:
-        raise DataError(f"{source}: {_unidentified(source)}. Expected a picture such as JPEG or PNG.") from error
+        raise DataError(
+            f"{source}: cannot be read as a picture: it {_unidentified(source)}. Expected a picture such as JPEG or PNG."
+        ) from error
     except _BROKEN as error:
         raise DataError(f"{source}: cannot be read as a picture ({describe(error)}). Replace or remove the file.") from error
+
+
+def exif_turn(image: "Image.Image") -> Turn:
+    """The turn that EXIF asks for; a garbage EXIF block says nothing about the pixels."""
+    try:
+        return turn_from_exif(image.getexif().get(0x0112))
+    except _BROKEN:
+        return UPRIGHT
 
 
 def _unidentified(source: Path) -> str:
@@ -64,17 +108,10 @@ def _unidentified(source: Path) -> str:
     return "is no picture that can be shown as RGB (unknown format, or an unusual number of channels)"
 
 
-def _exif_turn(image: "Image.Image") -> Turn:
-    try:
-        return turn_from_exif(image.getexif().get(0x0112))
-    except _BROKEN:
-        return UPRIGHT  # a garbage EXIF block says nothing about the pixels
-
-
 def _to_rgb(image: "Image.Image", source: Path) -> np.ndarray:
     """``(H, W, 3)`` uint8 from any mode of Pillow that has a meaning as a colour picture."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image).astype(np.int64)  # (H, W)
+        values = np.asarray(image).astype(np.int32)  # (H, W)
         if values.min() < 0 or values.max() > 65535:
             raise DataError(f"{source}: has values from {values.min()} to {values.max()}. Expected 8 or 16 bits a channel.")
         gray = ((values + 128) // 257).astype(np.uint8)
@@ -88,9 +125,12 @@ def _to_rgb(image: "Image.Image", source: Path) -> np.ndarray:
 
 def over_white(rgba: np.ndarray) -> np.ndarray:
     """Lay ``(H, W, 4)`` uint8 RGBA over white; ``(H, W, 3)`` uint8. Opaque pixels keep their colour exactly."""
-    alpha = rgba[:, :, 3:].astype(np.uint16)  # (H, W, 1)
-    mixed = rgba[:, :, :3] * alpha + 255 * (255 - alpha)  # at most 255 · 255: fits 16 bits
-    return ((mixed.astype(np.uint32) + 127) // 255).astype(np.uint8)
+    out = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for top in range(0, len(rgba), _ROWS):  # a few rows at a time: the numbers between take ten times the picture
+        rows = rgba[top : top + _ROWS]
+        alpha = rows[:, :, 3:].astype(np.uint32)  # (rows, W, 1)
+        out[top : top + _ROWS] = (rows[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return out
 
 
 def natural_key(path: Path) -> tuple[object, ...]:

@@ -12,8 +12,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from dense.errors import VideoError
+from dense.limits import max_pixels
 from dense.video.containers import choose_stream, open_container
-from dense.video.frames import MAX_FRAME_PIXELS, DamagedVideoError, FrameSource, check_pixels, describe
+from dense.video.frames import DamagedVideoError, FrameSource, check_pixels, describe
 from dense.video.orientation import UPRIGHT, Turn, turn_from_display_matrix, turn_upright
 from dense.video.pictures import over_white
 
@@ -54,7 +55,7 @@ class ContainerSource(FrameSource):
         except BaseException:
             container.close()
             raise
-        context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+        context.options = {"max_pixels": str(max_pixels())}
         self._is_cut = not is_live and _ends_before_its_index_says(self.stream, label)
         self._header_frames = 0 if is_live else self.stream.frames
         self.num_frames = None if self._is_cut else self._header_frames or None
@@ -121,7 +122,7 @@ class ContainerSource(FrameSource):
     def _damage(self, reason: str) -> VideoError:
         expected = f" of {self._header_frames}" if self._header_frames else ""
         if not self.frames_read:
-            limit = f"{MAX_FRAME_PIXELS // 10**6} megapixels"
+            limit = f"{max_pixels() / 1e6:.0f} megapixels"
             return VideoError(
                 f"{self.label}: no frame could be decoded{expected} ({reason}). The video is damaged, cut off or above {limit}."
             )

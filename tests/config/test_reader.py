@@ -2,6 +2,7 @@
 
 import pytest
 
+from dense.config.loading import load_config
 from dense.config.reader import read_yaml_chain, shipped_config
 from dense.errors import ConfigError
 
@@ -95,3 +96,64 @@ def test_read_yaml_chain__no_file__names_it(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"A: caf\xe9\n")
     with pytest.raises(ConfigError, match=r"not UTF-8 text \(byte 6\)"):
         read_yaml_chain(tmp_path / "latin.yaml")
+
+
+_BOMBS = {
+    "mappings": "X0: &x0 {a: 1}\n" + "".join(f"X{n}: &x{n} {{a: *x{n - 1}, b: *x{n - 1}}}\n" for n in range(1, 60)),
+    "lists": "X0: &x0 [1]\n" + "".join(f"X{n}: &x{n} [*x{n - 1}, *x{n - 1}]\n" for n in range(1, 60)),
+    "merged": "X0: &x0 {a: 1}\n" + "".join(f"X{n}: &x{n} {{<<: [*x{n - 1}, *x{n - 1}]}}\n" for n in range(1, 60)),
+    "itself": "MODEL: &m\n  WEIGHTS: *m\n",
+    "list of itself": "MODEL: &m [*m]\n",
+    "size": "A: " + "x" * (1 << 20) + "\n",
+    "digits": "A: 0x" + "f" * 100_000 + "\n",
+}
+
+
+@pytest.mark.parametrize("name", _BOMBS)
+def test_load_config__bomb__one_short_error_with_little_memory(yaml_file, frugal, name):
+    """Catches aliases that double at each line (billion laughs), values that hold themselves, and huge ones."""
+    path = yaml_file(_BOMBS[name])
+    load_config()  # imports the projects
+    with frugal(100), pytest.raises(ConfigError, match=r"config\.yaml") as caught:
+        load_config(path)
+    assert len(str(caught.value)) < 400
+
+
+def test_read_yaml_chain__few_aliases__are_followed(yaml_file):
+    """Catches a limit that forbids the ordinary use of anchors."""
+    assert read_yaml_chain(yaml_file("A: &a {x: 1}\nB: *a\nC: {<<: *a, y: 2}\n")) == {
+        "A": {"x": 1},
+        "B": {"x": 1},
+        "C": {"x": 1, "y": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '_BASE_: "a\\0b.yaml"\n',
+        "_BASE_: ~nobody-of-this-name/x.yaml\n",
+        "_BASE_: /dev/zero\n",
+        "A: 2020-01-01T00:00:00+99:00\n",
+        "A: !!omap [1]\n",
+        "A: !!int x\n",
+        "A: !!binary 'a b c'\n",
+        "? [a, b]\n: 1\n? {c: d}\n: 2\n",
+    ],
+)
+def test_read_yaml_chain__odd_values__one_error_that_names_the_file(yaml_file, frugal, text):
+    """Catches ValueError of odd dates, RuntimeError of unknown homes, and a device without end read as a file."""
+    path = yaml_file(text)
+    with frugal(50), pytest.raises(ConfigError) as caught:
+        read_yaml_chain(path)
+    assert "config.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["SOLVER: {BASE_LR: .nan}", "SOLVER: {BASE_LR: 1" + "0" * 400 + "}", "SOLVER: {MAX_ITER: 1.0e+40}", "SEED: 1" + "0" * 30],
+)
+def test_load_config__number_that_means_nothing__error(yaml_file, text):
+    """Catches NaN for a learning rate, which trains nothing and says nothing, and OverflowError for huge integers."""
+    with pytest.raises(ConfigError, match=r"config\.yaml: S\w+"):
+        load_config(yaml_file(text + "\n"))

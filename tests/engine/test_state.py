@@ -174,3 +174,37 @@ def test_step_seed__steps_and_ranks__differ():
     assert len(seeds) == 3 * 300 * 8
     assert step_seed(-1, 5, 0) == step_seed(0, 5, 0)
     assert all(0 <= step_seed(10**12, s, 0) < 2**63 for s in (0, 10**9))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: state["optimizer"]["state"][0].pop("exp_avg_sq"),
+        lambda state: state["optimizer"]["state"][0].update(exp_avg=torch.zeros(1).expand(3, 2)),
+        lambda state: state["optimizer"]["state"][0].update(exp_avg="text"),
+        lambda state: state["optimizer"]["param_groups"][0].update(lr="0.1"),
+        lambda state: state["optimizer"]["param_groups"][0].update(lr=float("nan")),
+        lambda state: state["optimizer"]["param_groups"][0].update(betas=(1.0, 0.999)),
+        lambda state: state["optimizer"]["state"][0].update(step=torch.tensor(-1.0)),
+        lambda state: state.update(step=-1),
+        lambda state: state.update(step="7"),
+        lambda state: state.update(step=10**30),
+        lambda state: state.update(optimizer=7),
+    ],
+)
+def test_load_last__state_that_cannot_be_continued__one_error(tmp_path, damage):
+    """Catches a run that starts again with half an optimizer and stumbles, or computes nonsense, at its first step."""
+    model = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    parts = {"model": model, "optimizer": optimizer}
+    state = {name: part.state_dict() for name, part in parts.items()}
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state)
+    assert checkpoints.load_last(parts) == (tmp_path / "model_0000001.pth", 1)
+    state = {**torch.load(tmp_path / "model_0000001.pth", weights_only=True)}
+    damage(state)
+    torch.save(state, tmp_path / "model_0000001.pth")
+    with pytest.raises(CheckpointError, match=r"model_0000001\.pth"):
+        checkpoints.load_last(parts)

@@ -45,7 +45,6 @@ def test_faults__expectation_met__nothing(expect, outcome):
         (ERROR, judge.Outcome(GOOD)),
         (ERROR, judge.Outcome(error=DataError("a.json: box 3 is wrong"))),
         (ERROR, judge.Outcome(error=KeyError("a.json mask"))),
-        (ERROR, judge.Outcome(error=DataError("a.json: mask\nand more"))),
         ({**ERROR, "must_not_exist": [str(HERE)]}, judge.Outcome(error=DataError("a.json: mask"))),
         (WARNED, judge.Outcome({"n": 2}, ["3 left out"])),
         (WARNED, judge.Outcome({"n": 3}, ["7 left out"])),

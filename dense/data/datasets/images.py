@@ -25,6 +25,7 @@ from dense.data.datasets.video_instances import datasets_root
 from dense.data.formats.category_table import Category
 from dense.data.formats.coco import ImageDataset, read_coco
 from dense.data.formats.coco_panoptic import PanopticDataset, read_panoptic
+from dense.data.formats.records import text
 from dense.data.formats.semantic_maps import SemanticDataset, read_semantic_folders
 from dense.data.world.categories import STUFF, THINGS
 from dense.errors import ConfigError, DataError
@@ -226,9 +227,9 @@ def resolve_semantic(name: str) -> SemanticSource:
         return sources[name]
     images, labels, listed = _own(name, list(sources), "IMAGES:LABELS:NAMES.json")
     names = read_json(listed)
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+    if not isinstance(names, list) or not names:
         raise DataError(f"{listed}: expected a JSON list with the name of each class.")
-    return SemanticSource(name, images, labels, tuple(names))
+    return SemanticSource(name, images, labels, tuple(text(n, f"{listed}: [{k}]", "a name") for k, n in enumerate(names)))
 
 
 def _own(name: str, known: list[str], form: str) -> list[Any]:

@@ -17,7 +17,7 @@ from dense.data.formats.faults import RAISE_FIRST, Faults
 from dense.data.formats.image_files import ImageEntry, check_image_files, read_image_entries
 from dense.data.formats.records import flag_field, integer_field, number, numbered_records, owner_field, unique
 from dense.data.formats.youtube_vis import AnnotationsMissingError
-from dense.errors import DataError
+from dense.errors import DataError, shown
 from dense.io import read_json
 from dense.structures import rle as rle_codec
 from dense.structures.rle import RLE, to_rle
@@ -136,9 +136,9 @@ def parse_coco(
     for index, annotation in numbered_records(top, "annotations", path, faults) if annotated else []:
         where = f"{path}: annotations[{index}]"
         owner = annotation.get("image_id")
-        identity = faults.attempt("record id", integer_field, annotation, "id", f"{where} of image {owner!r}")
+        identity = faults.attempt("record id", integer_field, annotation, "id", f"{where} of image {shown(owner)}")
         if identity is not None:
-            faults.attempt("duplicate id", unique, identity, f"{where} (image {owner!r})", seen)
+            faults.attempt("duplicate id", unique, identity, f"{where} (image {shown(owner)})", seen)
             where = f"{where} (id {identity})"
         read = _object(annotation, identity, where, images, known, faults)
         if read is None:
@@ -215,14 +215,14 @@ def _box(annotation: Mapping[str, Any], mask: RLE | None, where: str) -> Box:
 def _area(annotation: Mapping[str, Any], mask: RLE | None, box: Box, where: str) -> float:
     area = annotation.get("area")
     if area is not None:
-        return number(area, f"{where}: `area`")
+        return number(area, f"{where}: `area`", 0)
     return float(rle_codec.area(mask)) if mask is not None else max(box[2], 0.0) * max(box[3], 0.0)
 
 
 def read_box(value: object, where: str) -> Box:
     """A box from JSON. Raises: DataError naming ``where`` unless it is four finite numbers."""
     if not isinstance(value, list | tuple) or len(value) != 4:
-        raise DataError(f"{where} is {value!r:.80}, expected [x, y, width, height] in pixels.")
+        raise DataError(f"{where} is {shown(value)}, expected [x, y, width, height] in pixels.")
     x, y, width, height = (number(v, where) for v in value)
     return x, y, width, height
 

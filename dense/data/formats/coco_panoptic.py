@@ -211,7 +211,7 @@ def _segment(
     crowd = faults.attempt("iscrowd", flag_field, record, "iscrowd", where)
     area = record.get("area")
     if area is not None:
-        area = faults.attempt("area", number, area, f"{where}: `area`")
+        area = faults.attempt("area", number, area, f"{where}: `area`", 0)
     return None if category_id is None or crowd is None else SegmentInfo(identity, category_id, crowd, area)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dense.data.formats.faults import RAISE_FIRST, Faults
-from dense.data.formats.records import integer_field, numbered_records, text_field, unique
+from dense.data.formats.records import integer_field, numbered_records, size_fields, text_field, unique
 from dense.errors import DataError
+from dense.video.pictures import exif_turn, open_picture
 
 __all__ = ["ImageEntry", "check_image_files", "check_picture_file", "picture_size", "read_image_entries"]
 
@@ -37,13 +38,11 @@ def read_image_entries(top: Mapping[str, Any], path: str, faults: Faults = RAISE
         faults.attempt("duplicate id", unique, identity, where, seen)
         where = f"{where} (id {identity})"
         name = faults.attempt("image record", text_field, record, "file_name", where)
-        height, width = (
-            faults.attempt("image record", integer_field, record, side, where, minimum=1) for side in ("height", "width")
-        )
-        if name is None or height is None or width is None:
+        size = faults.attempt("image record", size_fields, record, where)
+        if name is None or size is None:
             faults.lose("images", identity)
         else:
-            images.setdefault(identity, ImageEntry(identity, width, height, name))
+            images.setdefault(identity, ImageEntry(identity, size[1], size[0], name))
     return images
 
 
@@ -82,13 +81,5 @@ def picture_size(path: Path) -> tuple[int, int]:
 
     Raises: DataError if it is no picture.
     """
-    from PIL import Image
-
-    from dense.video.orientation import turn_from_exif
-
-    try:
-        with Image.open(path) as image:
-            turned = turn_from_exif(image.getexif().get(0x0112)).transpose
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as a picture ({error}). Replace the file.") from error
+    with open_picture(path) as image:
+        return (image.height, image.width) if exif_turn(image).transpose else (image.width, image.height)

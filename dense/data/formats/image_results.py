@@ -76,6 +76,8 @@ def _detection(entry: object, where: str, images: Mapping[int, ImageRecord], cat
     score = number(entry["score"], f"{where}: score")
     mask = to_rle(entry.get("segmentation"), image.height, image.width, f"{where}: segmentation")
     box = None if entry.get("bbox") in (None, []) else read_box(entry["bbox"], f"{where}: bbox")
+    if box is not None and min(box[2:]) < 0:
+        raise DataError(f"{where}: bbox is {list(box)}, expected [x, y, width, height] with a size of 0 or more.")
     if mask is None and box is None:
         raise DataError(f"{where}: has neither `bbox` nor `segmentation`, expected at least one.")
     return Detection(image_id, category_id, score, box, mask)

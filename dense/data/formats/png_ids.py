@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from dense.errors import DataError
 from dense.io import atomic_write
+from dense.video.pictures import open_picture
 
 __all__ = ["colours_to_ids", "ids_to_colours", "read_id_map", "read_label_map", "write_id_map", "write_label_map"]
-
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError)
 
 
 def colours_to_ids(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -58,7 +57,10 @@ def read_label_map(path: str | os.PathLike[str], size: tuple[int, int] | None = 
     pixels, mode = _read(path)
     if pixels.ndim != 2 or mode in ("F", "1"):
         raise DataError(f"{path}: has mode {mode}, expected one channel whose values are class labels.")
-    return _sized(pixels.astype(np.int32), size, path)
+    labels = pixels.astype(np.int32)
+    if labels.min() < 0 or labels.max() > 65535:
+        raise DataError(f"{path}: has values from {labels.min()} to {labels.max()}, expected labels from 0 to 65535.")
+    return _sized(labels, size, path)
 
 
 def write_id_map(path: str | os.PathLike[str], ids: NDArray[np.integer]) -> None:
@@ -77,15 +79,8 @@ def write_label_map(path: str | os.PathLike[str], labels: NDArray[np.integer]) -
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[NDArray[Any], str]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image), image.mode
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file, expected a PNG. Check the folder.") from error
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as a picture ({error}). Replace the file.") from error
+    with open_picture(path) as image:
+        return np.asarray(image), image.mode
 
 
 def _sized(ids: NDArray[np.int32], size: tuple[int, int] | None, path: str | os.PathLike[str]) -> NDArray[np.int32]:

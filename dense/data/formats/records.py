@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from dense.data.formats.faults import RAISE_FIRST, Faults
-from dense.errors import DataError
+from dense.errors import DataError, escaped, shown
+from dense.limits import LARGEST_INTEGER, LONGEST_TEXT, max_pixels
 
 __all__ = [
     "flag_field",
@@ -15,6 +16,8 @@ __all__ = [
     "number",
     "numbered_records",
     "owner_field",
+    "size_fields",
+    "text",
     "text_field",
     "unique",
 ]
@@ -61,9 +64,11 @@ def integer_field(record: Mapping[str, Any], field: str, where: str, minimum: in
     value = record[field]
     whole = (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
     if not whole:
-        raise DataError(f"{where}: `{field}` is {value!r}, expected an integer.")
+        raise DataError(f"{where}: `{field}` is {shown(value)}, expected an integer.")
+    if abs(value) > LARGEST_INTEGER:
+        raise DataError(f"{where}: `{field}` is {shown(value)}, expected an integer of 64 bits.")
     if minimum is not None and value < minimum:
-        raise DataError(f"{where}: `{field}` is {value!r}, expected {minimum} or more.")
+        raise DataError(f"{where}: `{field}` is {shown(value)}, expected {minimum} or more.")
     return int(value)
 
 
@@ -87,16 +92,34 @@ def flag_field(record: Mapping[str, Any], field: str, where: str, default: int =
     """``record[field]`` as a bool, ``default`` where it is missing. Raises: DataError unless it is 0 or 1."""
     value = record.get(field, default)
     if value not in (0, 1):
-        raise DataError(f"{where}: `{field}` is {value!r}, expected 0 or 1.")
+        raise DataError(f"{where}: `{field}` is {shown(value)}, expected 0 or 1.")
     return bool(value)
 
 
 def text_field(record: Mapping[str, Any], field: str, where: str, expected: str = "text") -> str:
     """``record[field]``, a text that is not empty. Raises: DataError naming ``where``, the field and the value."""
-    value = record.get(field)
-    if not isinstance(value, str) or not value:
-        raise DataError(f"{where}: `{field}` is {value!r}, expected {expected}.")
+    return text(record.get(field), f"{where}: `{field}`", expected)
+
+
+def text(value: object, where: str, expected: str = "text") -> str:
+    """``value`` if it is text that is not empty. Raises: DataError naming ``where``; for control characters too."""
+    if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT or escaped(value) != value:
+        raise DataError(f"{where} is {shown(value)}, expected {expected}.")
     return value
+
+
+def size_fields(record: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """``(height, width)`` in pixels.
+
+    Raises: DataError naming ``where`` if one is missing or below 1, or there are more pixels than ``max_pixels``.
+    """
+    height, width = (integer_field(record, side, where, minimum=1) for side in ("height", "width"))
+    if height * width > max_pixels():
+        raise DataError(
+            f"{where}: is {width}x{height} (width x height), the limit is {max_pixels() / 1e6:.0f} megapixels."
+            " Correct the size, or raise DENSE_MAX_MEGAPIXELS."
+        )
+    return height, width
 
 
 def name_field(record: Mapping[str, Any], field: str, where: str) -> str:
@@ -107,15 +130,18 @@ def name_field(record: Mapping[str, Any], field: str, where: str) -> str:
     return text_field(record, field, where, "text or an integer")
 
 
-def number(value: object, where: str) -> float:
-    """``value`` as a finite float. Raises: DataError naming ``where`` and the value (NaN and infinity included)."""
+def number(value: object, where: str, minimum: float = -math.inf) -> float:
+    """``value`` as a finite float, at least ``minimum``. Raises: DataError naming ``where`` and the value."""
     try:
         sound = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # an integer beyond the range of floats
         sound = False
     if not sound:
-        raise DataError(f"{where} is {value!r:.40}, expected a finite number.")
-    return float(value)  # type: ignore[arg-type]
+        raise DataError(f"{where} is {shown(value)}, expected a finite number.")
+    found = float(value)  # type: ignore[arg-type]
+    if found < minimum:
+        raise DataError(f"{where} is {found:g}, expected {minimum:g} or more.")
+    return found
 
 
 def unique(identity: Any, where: str, seen: dict[Any, str]) -> None:  # noqa: ANN401  integers, or text in video panoptic files

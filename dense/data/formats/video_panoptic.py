@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from dense.data.formats.category_table import Category, CategoryTable, category_id_field, read_categories
 from dense.data.formats.coco_panoptic import VOID_ID, SegmentInfo, read_segment_infos
 from dense.data.formats.png_ids import write_id_map
-from dense.data.formats.records import integer_field, list_of_records
+from dense.data.formats.records import list_of_records, size_fields, text
 from dense.data.formats.youtube_vis import AnnotationsMissingError
-from dense.errors import DataError
+from dense.errors import DataError, shown
 from dense.io import read_json, write_json
 
 __all__ = [
@@ -141,7 +141,7 @@ def _sizes(data: Mapping[str, Any], path: str) -> dict[tuple[str, str], tuple[in
         for position, image in enumerate(list_of_records(entry, "images", where) if "images" in entry else []):
             place = f"{where} (video {name}): images[{position}]"
             if "height" in image and "width" in image:
-                height, width = (integer_field(image, side, place, minimum=1) for side in ("height", "width"))
+                height, width = size_fields(image, place)
                 sizes[name, _png_name(image, place)] = (height, width)
     return sizes
 
@@ -156,12 +156,11 @@ def _file_part(record: Mapping[str, Any], field: str, where: str) -> str:
     value = record.get(field)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str) or not value:
-        raise DataError(f"{where}: `{field}` is {value!r}, expected text.")
-    parts = PurePosixPath(value.replace("\\", "/")).parts
+    name = text(value, f"{where}: `{field}`")
+    parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0] == "/" or ":" in parts[0]:
-        raise DataError(f"{where}: `{field}` is {value!r}, expected a name below the folder of the files.")
-    return value
+        raise DataError(f"{where}: `{field}` is {shown(value)}, expected a name below the folder of the files.")
+    return name
 
 
 class VideoPanopticWriter:

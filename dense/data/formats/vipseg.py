@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dense.data.formats.category_table import Category, CategoryTable, known_ids, read_categories
 from dense.data.formats.coco_panoptic import SegmentInfo, read_segment_infos, read_segments
 from dense.data.formats.faults import RAISE_FIRST, Faults
-from dense.data.formats.records import integer_field, name_field, numbered_records, text_field, unique
+from dense.data.formats.records import name_field, numbered_records, size_fields, text_field, unique
 from dense.data.formats.youtube_vis import AnnotationsMissingError
 from dense.errors import DataError
 from dense.io import read_json
@@ -230,14 +230,12 @@ def _frames(record: Mapping[str, Any], where: str, annotated: _Segments | None, 
         faults.attempt("duplicate id", unique, name, place, seen)
         place = f"{place} (image {name})"
         file = faults.attempt("image record", text_field, image, "file_name", place)
-        height, width = (
-            faults.attempt("image record", integer_field, image, side, place, minimum=1) for side in ("height", "width")
-        )
+        size = faults.attempt("image record", size_fields, image, place)
         if annotated is not None and name not in annotated:
             faults.error("image id", f"{place}: has no entry in `annotations`, expected one per frame.")
         png, segments = (annotated or {}).get(name, (None, ()))
-        if file is not None and height is not None and width is not None:
-            frames.append(PanopticFrame(name, width, height, file, png, segments))
+        if file is not None and size is not None:
+            frames.append(PanopticFrame(name, size[1], size[0], file, png, segments))
     for name in sorted((annotated or {}).keys() - seen.keys()):
         faults.error("image id", f"{where}: `annotations` has image_id {name}, which `images` does not list.")
     return tuple(frames)

@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 from dense.data.formats.category_table import Category, CategoryTable, category_id_field, known_ids, read_categories
 from dense.data.formats.faults import RAISE_FIRST, Faults
 from dense.data.formats.mask_tracks import track_masks
-from dense.data.formats.records import flag_field, integer_field, number, numbered_records, owner_field, unique
-from dense.errors import DataError
+from dense.data.formats.records import (
+    flag_field,
+    integer_field,
+    number,
+    numbered_records,
+    owner_field,
+    size_fields,
+    text,
+    unique,
+)
+from dense.errors import DataError, shown
 from dense.io import read_json
 from dense.structures import rle as rle_codec
 from dense.structures.rle import RLE
@@ -160,7 +169,7 @@ def parse_youtube_vis(
     seen: dict[int, str] = {}
     for index, annotation in annotations:
         where = f"{path}: annotations[{index}]"
-        owner = f"{where} of video {annotation.get('video_id')!r}"
+        owner = f"{where} of video {shown(annotation.get('video_id'))}"
         identity = faults.attempt("record id", integer_field, annotation, "id", owner)
         if identity is not None:
             faults.attempt("duplicate id", unique, identity, where, seen)
@@ -214,13 +223,11 @@ def _videos(top: Mapping[str, Any], path: str, sizes: dict[Any, Any], faults: Fa
         where = f"{where} (id {identity})"
         names = faults.attempt("video record", _file_names, record, where)
         size = {**sizes.get(identity, {}), **{k: record[k] for k in ("height", "width") if record.get(k) is not None}}
-        height, width = (
-            faults.attempt("video record", integer_field, size, side, where, minimum=1) for side in ("height", "width")
-        )
-        if names is None or height is None or width is None:
+        found = faults.attempt("video record", size_fields, size, where)
+        if names is None or found is None:
             faults.lose("videos", identity)
         else:
-            videos.setdefault(identity, VideoRecord(identity, width, height, names, ()))
+            videos.setdefault(identity, VideoRecord(identity, found[1], found[0], names, ()))
     return videos
 
 
@@ -228,6 +235,8 @@ def _file_names(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
     names = record.get("file_names")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"{where}: `file_names` is {_kind(names)}, expected a list with the path of each frame.")
+    for t, name in enumerate(names):
+        text(name, f"{where}: file_names[{t}]", "a path")
     if record.get("length") is not None:
         length = integer_field(record, "length", where)
         if length != len(names):
@@ -284,7 +293,7 @@ def _check_box(box: object, where: str) -> None:
     if box is None:
         return
     if not isinstance(box, list) or len(box) != 4:
-        raise DataError(f"{where} is {box!r:.80}, expected [x, y, width, height] in pixels or null.")
+        raise DataError(f"{where} is {shown(box)}, expected [x, y, width, height] in pixels or null.")
     for value in box:
         number(value, where)
 
@@ -293,7 +302,8 @@ def _areas(stated: list[Any] | None, masks: tuple[RLE | None, ...], where: str, 
     if stated is None:
         return tuple(None if mask is None else float(rle_codec.area(mask)) for mask in masks)
     return tuple(
-        None if area is None else faults.attempt("area", number, area, f"{where}.areas[{t}]") for t, area in enumerate(stated)
+        None if area is None else faults.attempt("area", number, area, f"{where}.areas[{t}]", 0)
+        for t, area in enumerate(stated)
     )
 
 

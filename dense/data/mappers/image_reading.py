@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from dense.data.transforms import Size
 from dense.errors import DataError
+from dense.video.orientation import turn_upright
+from dense.video.pictures import exif_turn, open_picture
 
 __all__ = ["image_tensor", "read_image"]
 
@@ -20,20 +21,15 @@ def read_image(path: str | Path, size: Size | None = None) -> NDArray[np.uint8]:
     """Decode an image file into ``(H, W, 3)`` uint8 RGB.
 
     Args:
-        path: image file of any format Pillow knows; its content decides, not its name. An EXIF rotation is applied.
+        path: image file in a format of ``PICTURE_FORMATS``; its content decides, not its name. An EXIF rotation is applied.
         size: (height, width) in pixels that the annotations state; None to accept any.
 
     Raises: DataError naming the file if it is missing, broken, not of 8 bits per channel, or of another size.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in _EIGHT_BIT_MODES:
-                raise DataError(f"{path}: image of mode '{image.mode}', expected 8 bits per channel. Convert it to RGB.")
-            pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image. Check the image folder of the data set.") from None
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}). Replace the file or remove the video.") from None
+    with open_picture(path) as image:
+        if image.mode not in _EIGHT_BIT_MODES:
+            raise DataError(f"{path}: image of mode '{image.mode}', expected 8 bits per channel. Convert it to RGB.")
+        pixels = turn_upright(np.asarray(image.convert("RGB")), exif_turn(image))
     if size is not None and pixels.shape[:2] != tuple(size):
         found = f"{pixels.shape[0]}x{pixels.shape[1]}"
         raise DataError(f"{path}: image is {found} pixels (height x width), its annotation says {size[0]}x{size[1]}.")

@@ -51,7 +51,7 @@ def test_read_image__broken_file__data_error_names_it(tmp_path, kind):
 
 def test_read_image__missing_wrong_size_or_deep__data_error_names_it(tmp_path):
     """Wrong input accepted or reported without its name."""
-    with pytest.raises(DataError, match=r"gone\.jpg: no such image"):
+    with pytest.raises(DataError, match=r"gone\.jpg: no such file"):
         read_image(tmp_path / "gone.jpg")
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png: image is 6x9 pixels .* says 9x6"):
