@@ -49,10 +49,11 @@ test-long: setup ## kill a training run 100 times, continue it, compare with one
 fuzz: setup ## every reader gets 1,000 damaged and hostile files; a table (ARGS="--reader yaml --inputs 50")
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) tests/fuzz --jobs $(WORKERS) $(ARGS)
 
-lint: setup ## ruff, floors of the house, sizes, types
+lint: setup ## ruff, floors of the house, sizes, repeated code, types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) tools/lint_sizes.py
+	@$(PY) tools/lint_repeats.py
 	@$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())" --no-cache --no-logo
 	@$(PY) -m mypy
 

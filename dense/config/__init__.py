@@ -4,6 +4,7 @@
 ``reader``    YAML files and their ``_BASE_`` chains
 ``keys``      keys of the library's parts, with their meaning
 ``official``  official names → ours; official keys without effect
+``checks``    ranges, multiples and choices that values must keep
 ``origins``   where each value comes from
 ``__main__``  ``python -m dense.config show`` and ``diff``
 

@@ -26,8 +26,8 @@ def _input(cfg: CfgNode) -> None:
     node = cfg.INPUT
     node.DATASET_MAPPER_NAME = "mask_former_semantic"  # augmentation of images; see dense.data.loaders.image_config
     node.COLOR_AUG_SSD = False  # SSD colour jitter (images)
-    node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # share of a crop that one category may fill before it is drawn again
-    node.SIZE_DIVISIBILITY = -1  # padding inside the image mapper, pixels
+    node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # (accepted) share of a crop that one category may fill before it is drawn again
+    node.SIZE_DIVISIBILITY = -1  # (accepted) padding inside the image mapper, pixels; the model pads
     node.IMAGE_SIZE = 1024  # square canvas of large-scale jitter, pixels
     node.MIN_SCALE, node.MAX_SCALE = 0.1, 2.0  # large-scale jitter
     node.SAMPLING_FRAME_NUM = 2  # frames of a training clip

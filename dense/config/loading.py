@@ -9,8 +9,9 @@ from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
 
+from dense.config.checks import value_at
 from dense.config.keys import add_library_keys
-from dense.config.official import official_defaults, translate, without_effect
+from dense.config.official import UNSUPPORTED, WITHOUT_EFFECT, keys_among, official_defaults, translate
 from dense.config.reader import read_yaml_chain
 from dense.errors import ConfigError, shown
 from dense.limits import LARGEST_INTEGER
@@ -35,7 +36,8 @@ def load_config(path: str | Path | None = None, overrides: Sequence[Any] = ()) -
 
     Args:
         path: YAML file, ours or an official one of Mask2Former, MinVIS, CTVIS, DVIS or DVIS++; ``None`` = defaults only.
-            ``configs/…`` also finds the files that come with the toolbox, from any folder.
+            ``configs/…`` also finds the files that come with the toolbox, from any folder. Keys in it that change nothing are
+            logged; one that asks for something this toolbox does not do is logged as a warning.
         overrides: ``[key, value, key, value, …]`` in dotted keys; values may be text, as on a command line.
 
     Returns: frozen ``CfgNode``.
@@ -45,11 +47,15 @@ def load_config(path: str | Path | None = None, overrides: Sequence[Any] = ()) -
     if path is not None:
         official = read_yaml_chain(path)
         values = translate(official)
+        defaults = {key: value_at(cfg, key) for key in UNSUPPORTED}
         _merge(cfg, values, str(path))
         _merge(cfg, official_defaults(official), str(path))
-        ignored = without_effect(values)
+        ignored = keys_among(values, WITHOUT_EFFECT)
         if ignored:
             logger.info("%s: these keys have no effect: %s", path, ", ".join(ignored))
+        lost = [key for key in keys_among(values, UNSUPPORTED) if value_at(cfg, key) != defaults[key]]
+        if lost:
+            logger.warning("%s: not supported, passed over: %s", path, ", ".join(f"{k} {value_at(cfg, k)}" for k in lost))
     _override(cfg, overrides)
     cfg.freeze()
     return cfg

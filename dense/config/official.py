@@ -5,7 +5,7 @@ Ours are never registered under the official names: somebody may import Mask2For
 
 from typing import Any
 
-__all__ = ["WITHOUT_EFFECT", "official_defaults", "translate", "without_effect"]
+__all__ = ["UNSUPPORTED", "WITHOUT_EFFECT", "keys_among", "official_defaults", "translate"]
 
 #: dotted key → {official value: our value}
 NAMES: dict[str, dict[str, str]] = {
@@ -36,11 +36,30 @@ WITHOUT_EFFECT: frozenset[str] = frozenset(
         "MODEL.SEM_SEG_HEAD.ASPP_DROPOUT",
         "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS",
         "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS",
+        "MODEL.SEM_SEG_HEAD.IGNORE_VALUE",
         "MODEL.SEM_SEG_HEAD.LOSS_TYPE",
+        "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT",
         "MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS",
         "MODEL.SEM_SEG_HEAD.PROJECT_FEATURES",
         "MODEL.SEM_SEG_HEAD.RETURN_TRANSFORMER_FEATURE",
         "MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV",
+    }
+)
+
+
+#: keys that the official code or Detectron2's trainer reads and this toolbox does not
+UNSUPPORTED: frozenset[str] = frozenset(
+    {
+        "DATALOADER.ASPECT_RATIO_GROUPING",  # batches are drawn in the sampler's order, or resuming would not be exact
+        "DATALOADER.REPEAT_SQRT",
+        "DATALOADER.REPEAT_THRESHOLD",
+        "DATALOADER.SAMPLER_TRAIN",
+        "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA",
+        "INPUT.SIZE_DIVISIBILITY",
+        "SOLVER.REFERENCE_WORLD_SIZE",
+        "TEST.AUG.ENABLED",
+        "TEST.EXPECTED_RESULTS",
+        "TEST.PRECISE_BN.ENABLED",
     }
 )
 
@@ -68,13 +87,13 @@ def official_defaults(values: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def without_effect(values: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the keys in a nested mapping that change nothing."""
-    found = []
+def keys_among(values: dict[str, Any], wanted: frozenset[str], prefix: str = "") -> dict[str, Any]:
+    """The dotted keys of a nested mapping that are among ``wanted``, with their values, in the mapping's order."""
+    found: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
         if isinstance(value, dict):
-            found += without_effect(value, f"{path}.")
-        elif path in WITHOUT_EFFECT:
-            found.append(path)
+            found |= keys_among(value, wanted, f"{path}.")
+        elif path in wanted:
+            found[path] = value
     return found

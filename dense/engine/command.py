@@ -72,8 +72,8 @@ def _spawn(arguments: argparse.Namespace) -> int:
 
     from dense.config import load_config
 
-    load_config(arguments.config_file, arguments.opts)  # one message for a wrong one, not one from each process
-    available = torch.cuda.device_count()
+    cfg = load_config(arguments.config_file, arguments.opts)  # one message for a wrong one, not one from each process
+    available = torch.cuda.device_count() if cfg.MODEL.DEVICE.startswith("cuda") else 0
     if available and arguments.num_gpus > available:
         raise ConfigError(f"--num-gpus {arguments.num_gpus}: {available} GPUs present.")
     try:
@@ -95,7 +95,8 @@ def _run(arguments: argparse.Namespace, rank: int | None = None) -> None:
     from dense.engine.launch import join, leave
 
     cfg = load_config(arguments.config_file, arguments.opts)
-    process = join(rank, arguments.num_gpus if rank is not None else None, "env://" if rank is None else arguments.dist_url)
+    world_size, address = (None, "env://") if rank is None else (arguments.num_gpus, arguments.dist_url)
+    process = join(rank, world_size, address, cfg.MODEL.DEVICE)
     folder = Path(cfg.OUTPUT_DIR)
     try:
         if arguments.eval_only:

@@ -1,6 +1,5 @@
 """Score a model on a set of images, one function per kind: write the results, then average precision, PQ or mean IoU."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,8 @@ from dense.data.formats.coco import ImageDataset
 from dense.data.formats.coco_panoptic import PanopticDataset
 from dense.data.formats.image_results import image_result_to_detections, panoptic_result_record, write_detections
 from dense.data.formats.png_ids import write_id_map, write_label_map
-from dense.data.formats.youtube_vis import AnnotationsMissingError
 from dense.engine.launch import Process
+from dense.engine.result_files import score_written
 from dense.errors import ConfigError
 from dense.evaluation.instances import evaluate_instances
 from dense.evaluation.panoptic import evaluate_panoptic
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 __all__ = ["score_instances", "score_panoptic", "score_semantic"]
-
-logger = logging.getLogger(__name__)
 
 
 def score_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
@@ -48,12 +45,7 @@ def score_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, p
         return {}
     path = folder / "results.json"
     write_detections(path, detections)
-    logger.info("%s: wrote %s", name, path)
-    try:
-        return evaluate_instances(dataset, detections)
-    except AnnotationsMissingError as error:
-        logger.info("%s: evaluation skipped: %s", name, error)
-        return {}
+    return score_written(name, path, lambda: evaluate_instances(dataset, detections))
 
 
 def score_panoptic(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
@@ -72,8 +64,7 @@ def score_panoptic(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, pr
         return {}
     path = folder / "panoptic.json"
     write_json(path, {"annotations": records})
-    logger.info("%s: wrote %s", name, path)
-    return evaluate_panoptic(dataset, None, path, folder / "panoptic")
+    return score_written(name, path, lambda: evaluate_panoptic(dataset, None, path, folder / "panoptic"))
 
 
 def score_semantic(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
@@ -90,8 +81,7 @@ def score_semantic(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, pr
     matrix.counts = np.sum(process.gather([matrix.counts]), axis=0)
     if not process.is_main:
         return {}
-    logger.info("%s: wrote %s", name, folder / "semantic")
-    return matrix.figures(dataset.category_names)
+    return score_written(name, folder / "semantic", lambda: matrix.figures(dataset.category_names))
 
 
 def _predictor(cfg: "CfgNode", model: nn.Module, names: Sequence[str], task: str) -> ImagePredictor:

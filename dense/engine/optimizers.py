@@ -1,5 +1,6 @@
 """Optimizer with one group per parameter (weight decay and learning rate by kind of module) and gradient clipping."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from dense.config.checks import Range, check_ranges
 from dense.errors import ConfigError
 from dense.registry import nearest
 
@@ -24,6 +26,14 @@ _NORMS = (
     nn.LayerNorm,
     nn.LocalResponseNorm,
 )
+_RANGES: dict[str, Range] = {
+    "SOLVER.BASE_LR": (0, math.inf),
+    "SOLVER.BACKBONE_MULTIPLIER": (0, math.inf),
+    "SOLVER.WEIGHT_DECAY": (0, math.inf),
+    "SOLVER.WEIGHT_DECAY_NORM": (0, math.inf),
+    "SOLVER.WEIGHT_DECAY_EMBED": (0, math.inf),
+    "SOLVER.MOMENTUM": (0, math.inf),
+}
 _POSITION_TABLES = ("relative_position_bias_table", "absolute_pos_embed")
 
 
@@ -52,7 +62,11 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> Iterator[dict[str, Any]]
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD after SOLVER.*. Raises: ConfigError for another name, or a model without trainable parameters."""
+    """AdamW or SGD after SOLVER.*.
+
+    Raises: ConfigError for another name, a negative rate or decay, or a model without trainable parameters.
+    """
+    check_ranges(cfg, _RANGES)
     groups = _merged(parameter_groups(cfg, model))
     if not groups:
         raise ConfigError("model: no trainable parameter. Is everything frozen?")
@@ -60,6 +74,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     if kind == "ADAMW":
         return torch.optim.AdamW(groups, cfg.SOLVER.BASE_LR)
     if kind == "SGD":
+        if cfg.SOLVER.NESTEROV and not cfg.SOLVER.MOMENTUM:
+            raise ConfigError("SOLVER.NESTEROV: True, but SOLVER.MOMENTUM is 0. Set a momentum or leave it out.")
         return torch.optim.SGD(groups, cfg.SOLVER.BASE_LR, momentum=cfg.SOLVER.MOMENTUM, nesterov=cfg.SOLVER.NESTEROV)
     raise ConfigError(f"SOLVER.OPTIMIZER: unknown {cfg.SOLVER.OPTIMIZER!r}.{nearest(kind, ['ADAMW', 'SGD'])}")
 

@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
+from dense.errors import DependencyError
 from dense.io import to_plain
 
 __all__ = ["ConsoleWriter", "JSONWriter", "TensorBoardWriter", "Writer"]
@@ -79,10 +80,13 @@ def _cut_half_line(path: Path) -> None:
 
 
 class TensorBoardWriter:
-    """Scalars for TensorBoard."""
+    """Scalars for TensorBoard, in ``folder``. Raises: DependencyError without the package."""
 
     def __init__(self, folder: str | Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise DependencyError(f"TensorBoard is missing ({error}): pip install tensorboard") from error
 
         self._writer: Any = SummaryWriter(str(folder))
 

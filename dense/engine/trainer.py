@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.solver import build_lr_scheduler
 from torch import Tensor, nn
 
 from dense.checkpoint.writing import save_weights
+from dense.config.checks import Range, check_ranges
 from dense.engine.launch import Process
 from dense.engine.optimizers import build_optimizer, gradient_clipper
 from dense.engine.progress import Writer
+from dense.engine.schedules import build_schedule
 from dense.engine.state import AveragedWeights, Checkpoints, step_seed
 from dense.errors import NonFiniteError
 
@@ -25,17 +26,29 @@ logger = logging.getLogger(__name__)
 
 Batch = list[dict[str, Any]]
 
+_RANGES: dict[str, Range] = {
+    "SOLVER.MAX_ITER": (1, math.inf),
+    "SOLVER.CHECKPOINT_PERIOD": (1, math.inf),
+    "SOLVER.LOG_PERIOD": (1, math.inf),
+    "SOLVER.EMA_DECAY": (0, 1),
+    "TEST.EVAL_PERIOD": (0, math.inf),
+}
+
 
 class Trainer:
-    """Holds model, optimizer, schedule and (optionally) averaged weights; runs steps; saves and restores itself."""
+    """Holds model, optimizer, schedule and (optionally) averaged weights; runs steps; saves and restores itself.
+
+    Raises: ConfigError for a number of SOLVER.* or TEST.EVAL_PERIOD that no run can have.
+    """
 
     def __init__(
         self, cfg: CfgNode, model: nn.Module, process: Process, checkpoints: Checkpoints, writers: Sequence[Writer]
     ) -> None:
+        check_ranges(cfg, _RANGES)
         self.cfg, self.model, self.process, self.checkpoints, self.writers = cfg, model, process, checkpoints, writers
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.optimizer = build_optimizer(cfg, model)
-        self.schedule = build_lr_scheduler(cfg, self.optimizer)
+        self.schedule = build_schedule(cfg, self.optimizer)
         self.clip = gradient_clipper(cfg)
         amp = cfg.SOLVER.AMP.ENABLED
         self.precision = (torch.float16 if self.device.type == "cuda" else torch.bfloat16) if amp else None
@@ -103,7 +116,8 @@ class Trainer:
             losses = self.run_step(batch)
             self.step += 1
             if self.step % self.cfg.SOLVER.LOG_PERIOD == 0 or self.step == stop:
-                self._write({**losses, "data_time": data_time, "time": time.monotonic() - started})
+                figures = {**losses, "data_time": data_time, "time": time.monotonic() - started}
+                self._write(self.process.mean(figures))  # processes exchange them in logged steps only
             if self.step % period == 0 or self.step == stop:
                 self.save()
             if evaluate is not None and self._evaluation_is_due():
@@ -113,7 +127,7 @@ class Trainer:
     def run_step(self, batch: Batch) -> dict[str, float]:
         """One step.
 
-        Returns: figures of the step.
+        Returns: figures of the step in this process: losses (weighted), ``lr``, and ``grad_norm`` where gradients are clipped.
         Raises: NonFiniteError naming the step and the batch's files if outputs, losses or gradients are NaN or infinite; the
             weights are then those before the step.
         """

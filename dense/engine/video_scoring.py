@@ -1,6 +1,5 @@
 """Score a model on a set of videos: write the result file, then average precision."""
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,8 +7,8 @@ from torch import nn
 
 from dense.data.datasets import resolve_dataset
 from dense.data.formats.video_results import video_result_to_records, write_video_results
-from dense.data.formats.youtube_vis import AnnotationsMissingError
 from dense.engine.launch import Process
+from dense.engine.result_files import score_written
 from dense.evaluation.video_instances import evaluate_video_instances
 from dense.inference.dataset_runs import predict_videos
 from dense.inference.network_input import NetworkInput
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 __all__ = ["score_video_instances"]
-
-logger = logging.getLogger(__name__)
 
 
 def score_video_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
@@ -44,9 +41,4 @@ def score_video_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: P
         return {}
     path = folder / "results.json"
     write_video_results(path, records)
-    logger.info("%s: wrote %s", name, path)
-    try:
-        return evaluate_video_instances(dataset, path)
-    except AnnotationsMissingError as error:
-        logger.info("%s: evaluation skipped: %s", name, error)
-        return {}
+    return score_written(name, path, lambda: evaluate_video_instances(dataset, path))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dense.command_line import new_parser, run_command
+from dense.config.checks import check_share
 from dense.errors import ConfigError, DataError
 from dense.inference.progress import frame_progress
 from dense.video.pictures import PICTURE_SUFFIXES, list_pictures, natural_key, read_picture
@@ -59,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Check everything that can be checked before the model is built, then go through the pictures."""
-    if not 0 <= arguments.min_score <= 1:
-        raise ConfigError(f"--min-score {arguments.min_score}: expected a number from 0 to 1.")
+    check_share("--min-score", arguments.min_score)
     pictures = find_pictures(arguments.input, arguments.recursive)
     targets = output_pictures(pictures, Path(arguments.output), arguments.format)
     if len(pictures) == 1:

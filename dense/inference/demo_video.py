@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dense.command_line import new_parser, run_command
+from dense.config.checks import check_share
 from dense.errors import ConfigError
 from dense.inference.progress import frame_progress
 from dense.inference.stream_files import JSONLinesWriter, write_tracks
@@ -80,8 +81,7 @@ def run(arguments: argparse.Namespace) -> list[Path]:
 
     Returns: the files and folders written.
     """
-    if not 0 <= arguments.min_score <= 1:
-        raise ConfigError(f"--min-score {arguments.min_score}: expected a number from 0 to 1.")
+    check_share("--min-score", arguments.min_score)
     if arguments.max_frames is not None and arguments.max_frames < 1:
         raise ConfigError(f"--max-frames {arguments.max_frames}: expected 1 or more.")
     outputs = _outputs(Path(arguments.output), arguments)

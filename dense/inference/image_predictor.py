@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dense.config.checks import check_share
 from dense.errors import ConfigError, DataError
 from dense.inference.model_source import load_model
 from dense.inference.network_input import NetworkInput, check_at_least
@@ -16,9 +17,6 @@ from dense.modeling.postprocess import Instances, PanopticSegment
 from dense.structures import ImageResult, Segment
 from dense.structures.rle import encode_stack
 from dense.video.pictures import read_picture
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["ImagePredictor"]
 
@@ -51,8 +49,7 @@ class ImagePredictor:
         min_score: float = 0.0,
         categories: Sequence[str] | None = None,
     ) -> None:
-        if not 0 <= min_score <= 1:
-            raise ConfigError(f"min_score: {min_score}, expected a number from 0 to 1.")
+        check_share("min_score", min_score)
         check_at_least(0, min_size=min_size)
         check_at_least(1, max_size=max_size)
         loaded = load_model(source, overrides)

@@ -1,13 +1,15 @@
 """How a picture or a frame becomes the network's input: size and channel order."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dense.config.checks import check_choice, check_ranges
+from dense.data.mappers.image_reading import image_tensor
 from dense.data.transforms import Resize, shortest_edge_size
 from dense.errors import ConfigError
 
@@ -33,8 +35,10 @@ class NetworkInput:
 
     @classmethod
     def from_config(cls, inputs: "CfgNode") -> "NetworkInput":
-        """Read the INPUT node."""
-        return cls(inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST, inputs.FORMAT == "BGR")
+        """Read MIN_SIZE_TEST, MAX_SIZE_TEST and FORMAT of the INPUT node. Raises: ConfigError for impossible values."""
+        bgr = check_choice("INPUT.FORMAT", inputs.FORMAT, ("RGB", "BGR")) == "BGR"
+        check_ranges(inputs, {"MIN_SIZE_TEST": (0, math.inf), "MAX_SIZE_TEST": (1, math.inf)})
+        return cls(inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST, bgr)
 
     @classmethod
     def choose(cls, cfg: "CfgNode | None", min_size: int | None, max_size: int | None) -> "NetworkInput":
@@ -51,9 +55,7 @@ class NetworkInput:
         if self.min_size:
             size = shortest_edge_size((image.shape[0], image.shape[1]), self.min_size, self.max_size)
             image = Resize(*size).apply_image(image)
-        if self.bgr:
-            image = image[:, :, ::-1]
-        return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
+        return image_tensor(image, self.bgr)
 
 
 def check_at_least(least: int, **values: int | None) -> None:

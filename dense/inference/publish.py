@@ -15,7 +15,7 @@ from dense.checkpoint.reading import read_checkpoint
 from dense.checkpoint.writing import file_hash, save_weights
 from dense.command_line import new_parser, run_command
 from dense.config import load_config
-from dense.errors import CheckpointError
+from dense.errors import CheckpointError, DataError
 from dense.inference.model_source import load_model
 from dense.inference.video_predictor import VideoPredictor
 from dense.inference.world_run import HELD_OUT_SEED, run_world
@@ -46,10 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def publish(arguments: argparse.Namespace) -> Path:
-    """Write ``NAME.safetensors``, ``NAME.json`` (the card for programs) and ``NAME.md`` (the card for people)."""
+    """Write ``NAME.safetensors``, ``NAME.json`` (the card for programs) and ``NAME.md`` (the card for people).
+
+    Returns: the weights' path. Raises: CheckpointError, ConfigError, DataError for input that is not what it should be.
+    """
     state = read_checkpoint(arguments.checkpoint)
-    if "model" not in state:
-        raise CheckpointError(f"{arguments.checkpoint}: is no training checkpoint (no `model` inside).")
+    missing = [name for name in ("model", "step") if name not in state]
+    if missing:
+        raise CheckpointError(f"{arguments.checkpoint}: is no training checkpoint (no {', '.join(missing)} inside).")
+    facts = read_json(arguments.facts)
+    if not isinstance(facts, dict):
+        raise DataError(f"{arguments.facts}: is a {type(facts).__name__}, expected an object with summary, training, licences.")
     tensors = {**state["model"], **state.get("averaged", {})}
     cfg = load_config(arguments.config_file)
     source = load_model(cfg)
@@ -64,7 +71,7 @@ def publish(arguments: argparse.Namespace) -> Path:
             figures[f"{videos} videos"] = _rounded(scores)
     card = {
         "name": arguments.name,
-        **read_json(arguments.facts),
+        **facts,
         "config": str(arguments.config_file),
         "steps": int(state["step"]),
         "parameters": sum(p.numel() for p in predictor.model.parameters()),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dense.config.checks import check_share
 from dense.errors import ConfigError
 from dense.inference.model_source import load_model
 from dense.inference.network_input import NetworkInput, check_at_least
@@ -90,8 +91,7 @@ class VideoPredictor:
         min_score: float = 0.3,
         categories: Sequence[str] | None = None,
     ) -> None:
-        if not 0 <= min_score <= 1:
-            raise ConfigError(f"min_score: {min_score}, expected a number from 0 to 1.")
+        check_share("min_score", min_score)
         check_at_least(0, min_size=min_size)
         check_at_least(1, max_size=max_size, max_objects=max_objects)
         loaded = load_model(source, overrides)

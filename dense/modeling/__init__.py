@@ -6,6 +6,7 @@
 ``pixel_decoders``  ``mask_decoders``  ``backbones``   parts of networks
 ``matchers``        ``losses``         assignment and criterion
 ``predictions``     what decoders return and criteria compare with
+``config_check``    numbers and names of a configuration that fit no segmenter
 ``preprocess``      normalise, pad and stack
 ``postprocess``     from mask logits to semantic, instance, panoptic and video results
 """

@@ -1,5 +1,6 @@
 """From query predictions to results: resize, then semantic, instance or panoptic maps (Mask2Former, §4; MaskFormer, §3.4)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -64,22 +65,39 @@ def semantic_result(logits: Tensor, masks: Tensor) -> Tensor:
     return torch.einsum("qk,qhw->khw", logits.softmax(-1)[:, :-1], masks.sigmoid())
 
 
-def instance_result(logits: Tensor, masks: Tensor, count: int, things: set[int] | None = None) -> Instances:
+def instance_result(
+    logits: Tensor,
+    masks: Tensor,
+    count: int,
+    things: set[int] | None = None,
+    resize: Callable[[Tensor], Tensor] | None = None,
+) -> Instances:
     """Objects: class score times the mean probability inside the mask.
+
+    Each query that is kept is resized and rated once, one after the other: probabilities of all (query, class) pairs of a
+    large photo at once would take gigabytes.
 
     Args:
         logits: ``(Q, K+1)``.
-        masks: ``(Q, H, W)`` logits.
+        masks: ``(Q, h, w)`` logits.
         count: how many (query, class) pairs are taken.
         things: categories to keep; ``None`` = all.
+        resize: ``(n, h, w)`` logits → ``(n, H, W)`` logits at the output size; ``None`` = they are at it.
+
+    Returns: at most ``count`` objects, in the order of their class scores.
     """
     scores, query, label = top_pairs(logits.softmax(-1)[:, :-1], count)
     if things is not None:
-        kept = torch.tensor([int(k) in things for k in label], dtype=torch.bool, device=label.device)
+        kept = torch.isin(label, torch.tensor(sorted(things), dtype=label.dtype, device=label.device))
         scores, query, label = scores[kept], query[kept], label[kept]
-    chosen = masks[query]
-    inside = chosen > 0
-    quality = (chosen.sigmoid() * inside).flatten(1).sum(1) / (inside.flatten(1).sum(1) + 1e-6)
+    output = masks[:0] if resize is None else resize(masks[:0])
+    inside = masks.new_zeros((len(query), *output.shape[1:]), dtype=torch.bool)
+    quality = torch.zeros_like(scores)
+    for q in query.unique().tolist():
+        mask = masks[q : q + 1] if resize is None else resize(masks[q : q + 1])
+        covered, pairs = mask > 0, query == q
+        inside[pairs] = covered
+        quality[pairs] = (mask.sigmoid() * covered).sum() / (covered.sum() + 1e-6)
     return Instances(scores * quality, label, inside)
 
 

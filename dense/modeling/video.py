@@ -66,9 +66,9 @@ def select_objects(logits: Tensor, masks: Tensor, count: int, window: QueryWindo
         output: (height, width) asked for.
     """
     scores, queries, labels = top_pairs(logits.softmax(-1)[:, :-1], count)
-    chosen = masks[queries.to(masks.device)]
-    binary = [resize_masks(m[None], window.padded, window.unpadded, output)[0] > 0 for m in chosen]
-    stacked = torch.stack(binary) if binary else masks.new_zeros((0, masks.shape[1], *output), dtype=torch.bool)
+    order = queries.tolist()
+    binary = {q: resize_masks(masks[q][None], window.padded, window.unpadded, output)[0] > 0 for q in set(order)}
+    stacked = torch.stack([binary[q] for q in order]) if order else masks.new_zeros((0, masks.shape[1], *output)).bool()
     return ClipObjects(scores.cpu(), labels.cpu(), queries.cpu(), stacked)
 
 

@@ -73,7 +73,7 @@ class MemoryAssociation:
 
     A query whose object is hidden or away keeps its old reference instead of drifting with the background, so that the object
     finds its number again when it comes back. Not part of MinVIS (which remembers one frame); close in spirit to the
-    confidence-weighted memories of later online trackers. ``decay`` is what old evidence loses per frame, in (0, 1].
+    confidence-weighted memories of later online trackers. ``decay`` is what old evidence keeps per frame, in [0, 1].
     """
 
     @configurable

@@ -19,7 +19,7 @@ def add_config(cfg: CfgNode) -> None:
 
     cfg.MODEL.ASSOCIATION = CfgNode()  # how VideoSegmenter keeps the order of its queries
     cfg.MODEL.ASSOCIATION.NAME = "FrameAssociation"  # MinVIS; or MemoryAssociation
-    cfg.MODEL.ASSOCIATION.DECAY = 0.9  # of MemoryAssociation: what old evidence keeps per frame, in (0, 1]
+    cfg.MODEL.ASSOCIATION.DECAY = 0.9  # of MemoryAssociation: what old evidence keeps per frame, in [0, 1]
 
     cfg.MODEL.TRACKER = CfgNode()
     cfg.MODEL.TRACKER.DECODER_LAYERS = 6

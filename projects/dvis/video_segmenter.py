@@ -1,5 +1,6 @@
 """Video segmenter: frames are independent images in training; at inference queries are matched from frame to frame (MinVIS)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
+from dense.config.checks import Range, check_ranges
 from dense.errors import ConfigError, DataError, NonFiniteError
 from dense.modeling.losses import SetCriterion
 from dense.modeling.meta_archs.image_segmenter import segmenter_parts
@@ -18,6 +20,12 @@ from dense.projects.dvis.association import ASSOCIATIONS, Association, Memory
 
 __all__ = ["SegmenterState", "VideoSegmenter"]
 
+_RANGES: dict[str, Range] = {
+    "MODEL.MASK_FORMER.TEST.WINDOW_SIZE": (1, math.inf),
+    "MODEL.MASK_FORMER.TEST.MAX_NUM": (1, math.inf),
+    "MODEL.MASK_FORMER.TEST.PRESENCE_THRESHOLD": (0, 1),
+    "MODEL.ASSOCIATION.DECAY": (0, 1),
+}
 _EMPTY = -1e4  # mask logit of nothing; finite, because it is interpolated
 
 
@@ -64,7 +72,11 @@ class VideoSegmenter(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Read MODEL.MASK_FORMER.TEST.* and MODEL.ASSOCIATION.NAME."""
+        """Read MODEL.MASK_FORMER.TEST.* and MODEL.ASSOCIATION.NAME.
+
+        Raises: ConfigError for another task, an unknown part, or a number out of its range.
+        """
+        check_ranges(cfg, _RANGES)
         test = cfg.MODEL.MASK_FORMER.TEST
         if test.TASK != "vis":
             raise ConfigError(f"MODEL.MASK_FORMER.TEST.TASK: {test.TASK!r}, expected 'vis'; this model segments instances.")
@@ -91,6 +103,7 @@ class VideoSegmenter(nn.Module):
 
         Returns: weighted losses by name, or per video ``image_size``, ``pred_scores``, ``pred_labels`` (contiguous),
             ``pred_masks`` (one ``(T, H, W)`` bool per object) and ``pred_ids``.
+        Raises: DataError for a video without frames; NonFiniteError if outputs are NaN or infinite.
         """
         if self.training:
             return self._losses(batch)
@@ -135,6 +148,9 @@ class VideoSegmenter(nn.Module):
         Args:
             frames: T frames ``(3, h, w)`` in 0 to 255, all of one size.
             state: from ``start`` or the last ``step``; it is not changed.
+
+        Returns: their predictions, and the state after them.
+        Raises: NonFiniteError naming the frames if outputs are NaN or infinite.
         """
         stack = self.preprocessor(frames)
         output = self.sem_seg_head(self.backbone(stack.tensor))

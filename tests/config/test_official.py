@@ -1,12 +1,14 @@
 """Files in the official style: names translated, fixed values kept, keys without effect listed."""
 
 import logging
+import re
 
 import pytest
 from detectron2.modeling import META_ARCH_REGISTRY
 
 from dense import load_config
 from dense.config import official
+from dense.config.reader import read_yaml_chain
 
 
 @pytest.fixture
@@ -43,6 +45,7 @@ def test_load_config__keys_without_effect__are_listed(minvis, caplog):
     (message,) = [r.getMessage() for r in caplog.records if "no effect" in r.getMessage()]
     for key in ("MODEL.RESNETS.STEM_TYPE", "MODEL.RESNETS.RES5_MULTI_GRID", "MODEL.MASK_FORMER.ENC_LAYERS"):
         assert key in message
+    assert "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT" in message
     assert "ASPP" not in message
     assert "MinVIS_R50.yaml" in message
 
@@ -65,10 +68,44 @@ def test_names__official__are_registered_by_nobody_of_ours():
                 assert theirs not in registry
 
 
-def test_without_effect__all_keys__exist():
+def test_load_config__unsupported_keys__warn_where_they_ask_for_something(tmp_path, caplog):
+    """Catches a wish that is passed over in silence; a key set to what is done anyway is no wish."""
+    path = tmp_path / "file.yaml"
+    path.write_text("INPUT: {SIZE_DIVISIBILITY: 640}\nTEST: {AUG: {ENABLED: False}}\nDATALOADER: {REPEAT_THRESHOLD: 0.1}\n")
+    load_config(path)
+    (record,) = [r for r in caplog.records if r.name == "dense.config.loading"]
+    assert record.levelno == logging.WARNING
+    assert "not supported, passed over: INPUT.SIZE_DIVISIBILITY 640, DATALOADER.REPEAT_THRESHOLD 0.1" in record.getMessage()
+
+
+def read_by_the_code(root, key):
+    """Whether a module mentions the key's last two names side by side, or its last one alone where that is telling."""
+    *_, node, last = key.split(".")
+    word = rf"{node}\.{last}" if last in {"ENABLED", "SIZE_DIVISIBILITY"} else last
+    lists = {"dense/config/keys.py", "dense/config/official.py", "projects/dvis/config.py"}
+    files = [p for folder in ("dense", "projects") for p in (root / folder).rglob("*.py")]
+    files = [p for p in files if str(p.relative_to(root)).removeprefix("dense/projects/dvis") not in {*lists, "/config.py"}]
+    return any(re.search(rf"\b{word}\b", p.read_text(encoding="utf-8")) for p in files)
+
+
+def test_lists__no_key_is_read(root):
+    """Catches a key that is said to change nothing although a part has begun to read it."""
+    assert read_by_the_code(root, "MODEL.MASK_FORMER.DEC_LAYERS")  # the search finds something at all
+    read = [key for key in official.WITHOUT_EFFECT | official.UNSUPPORTED if read_by_the_code(root, key)]
+    assert read == []
+
+
+def test_lists__our_own_files__set_none_of_them(root):
+    """Catches our own files asking for what is not done."""
+    for path in sorted((root / "configs").rglob("*.yaml")):
+        values = read_yaml_chain(path)
+        assert not official.keys_among(values, official.WITHOUT_EFFECT | official.UNSUPPORTED), path
+
+
+def test_lists__all_keys__exist():
     """Catches a listed key that no configuration knows (a typing error in the list)."""
     cfg = load_config()
-    for key in official.WITHOUT_EFFECT:
+    for key in official.WITHOUT_EFFECT | official.UNSUPPORTED:
         node = cfg
         for part in key.split("."):
             assert part in node, key

@@ -3,10 +3,12 @@
 import json
 import logging
 import math
+import sys
 
 import pytest
 
 from dense.engine.progress import ConsoleWriter, JSONWriter, TensorBoardWriter
+from dense.errors import DependencyError
 
 
 def test_json_writer__figures_not_finite__lines_stay_valid(tmp_path):
@@ -76,3 +78,10 @@ def test_tensorboard_writer__scalars__are_read_back(tmp_path):
     events.Reload()
     (event,) = events.Scalars("total_loss")
     assert (event.step, event.value) == (20, 1.5)
+
+
+def test_tensor_board_writer__package_missing__says_how_to_get_it(tmp_path, monkeypatch):
+    """Catches a foreign ImportError after the model was built."""
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(DependencyError, match="pip install tensorboard"):
+        TensorBoardWriter(tmp_path)

@@ -1,13 +1,14 @@
 """Trainer: a continued run gives the same numbers; what is not finite stops it before any harm."""
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
 
 from dense.checkpoint.reading import read_metadata, read_state_dict
 from dense.engine.launch import Process
-from dense.errors import CheckpointError, NonFiniteError
+from dense.errors import CheckpointError, ConfigError, NonFiniteError
 
 
 def run(trainer, feed, steps):
@@ -97,6 +98,50 @@ def test_train__log_period__figures_of_every_so_many_steps(make_trainer, feed):
     trainer, recorder = make_trainer("SOLVER.LOG_PERIOD", 5)
     trainer.train(feed.batches(0))
     assert [step for step, _ in recorder.rows] == [5, 10, 12]
+
+
+class TwoProcesses(Process):
+    """The main one of two processes; the other's total loss is 1 higher, and it takes part in ``exchanged`` rounds."""
+
+    exchanged: ClassVar[list[int]] = []
+
+    def wrap(self, model, device):
+        return model
+
+    def gather(self, items):
+        self.exchanged.append(len(items))
+        return [*items, {**items[0], "total_loss": items[0]["total_loss"] + 1.0}]
+
+
+def test_train__two_processes__logged_losses_are_their_mean(make_trainer, feed, tmp_path):
+    """Catches metrics of the main process alone, and an exchange in steps that are not logged."""
+    options = ["SOLVER.LOG_PERIOD", 5]
+    alone, expected = make_trainer(*options, folder=tmp_path / "alone")
+    alone.train(feed.batches(0))
+    TwoProcesses.exchanged.clear()
+    both, recorder = make_trainer(*options, folder=tmp_path / "both", process=TwoProcesses(world_size=2))
+    both.train(feed.batches(0))
+    assert TwoProcesses.exchanged == [1, 1, 1]  # steps 5, 10 and 12
+    for (step, row), (_, single) in zip(recorder.rows, expected.rows, strict=True):
+        assert row["total_loss"] == pytest.approx(single["total_loss"] + 0.5), step
+        assert row["loss_abs"] == pytest.approx(single["loss_abs"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("SOLVER.LOG_PERIOD", 0),
+        ("SOLVER.CHECKPOINT_PERIOD", 0),
+        ("SOLVER.EMA_DECAY", 1.5),
+        ("SOLVER.BASE_LR", -0.1),
+        ("SOLVER.WEIGHT_DECAY", -0.1),
+        ("TEST.EVAL_PERIOD", -5),
+    ],
+)
+def test_trainer__impossible_number__names_the_key(make_trainer, key, value):
+    """Catches a division by zero after the first step, and torch's own errors."""
+    with pytest.raises(ConfigError, match=f"{key}: {value}, expected 0|{key}: {value}, expected 1"):
+        make_trainer(key, value)
 
 
 def test_train__resumed_run__ends_at_the_same_step(make_trainer, feed):

@@ -122,7 +122,7 @@ def test_write_tracks__last_line_cut_off__is_passed_over(tmp_path):
     assert len(track["segmentations"]) == 1
 
 
-@pytest.mark.parametrize("text", ["{}\nnot json\n", '{}\n{"frame": 0}\n', "{}\n[1]\n"])
+@pytest.mark.parametrize("text", ["{}\nnot json\n", '{}\n{"frame": 0}\n', "{}\n[1]\n", '{}\n{"objects": [{"label": 0}]}\n'])
 def test_write_tracks__other_file__names_file_and_line(tmp_path, text):
     """Catches JSONDecodeError and KeyError."""
     (tmp_path / "a.jsonl").write_text(text)

@@ -65,6 +65,32 @@ def test_instance_result__reference__equal(case, things):
         assert set(result.labels.tolist()) <= things
 
 
+def test_instance_result__resize__each_kept_query_once_and_as_if_all_were_resized():
+    """Catches full-size copies for every (query, class) pair, and a mask or quality given to another query."""
+    logits = torch.tensor([[3.0, 3.1, 0.0], [-9.0, -9.0, 9.0], [1.0, -2.0, 0.0], [-2.0, 1.5, 0.0]])
+    masks = torch.randn(4, 5, 6)
+    sizes = (20, 24), (17, 23), (31, 44)
+    taken = []
+
+    def resize(part):
+        taken.append(len(part))
+        return resize_masks(part, *sizes)
+
+    result = instance_result(logits, masks, 4, None, resize)
+    whole = resize_masks(masks, *sizes)
+    scores = logits.softmax(-1)[:, :-1]
+    expected = [(0, 1), (3, 1), (2, 0), (0, 0)]  # (query, class) by class score; query 0 twice
+    expected.sort(key=lambda pair: -float(scores[pair]))
+    assert result.labels.tolist() == [k for _, k in expected]
+    for i, (q, k) in enumerate(expected):
+        assert torch.equal(result.masks[i], whole[q] > 0)
+        mean = whole[q][whole[q] > 0].sigmoid().mean()
+        assert float(result.scores[i]) == pytest.approx(float(scores[q, k] * mean), rel=1e-5)
+    assert sorted(taken) == [0, 1, 1, 1]  # the size, then queries 0, 2 and 3
+    nothing = instance_result(logits, masks, 4, set(), resize)
+    assert nothing.masks.shape == (0, 31, 44)
+
+
 @pytest.mark.parametrize("name", ["post-stuff-merge", "post-all-no-object"])
 def test_panoptic_result__hard_cases__equal_hand_made_maps(name):
     """Catches segment ids after merged stuff, id 0 for a segment, and an exception when nothing is kept."""

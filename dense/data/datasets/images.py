@@ -47,8 +47,19 @@ WORLD_CATEGORIES = tuple(Category(k + 1, name, k < len(THINGS)) for k, name in e
 """Things, then stuff, of the procedural world; ids from 1."""
 
 
+class _Published:
+    """A data set whose table of categories may be published (``None`` = only its file knows)."""
+
+    categories: tuple[Category, ...] | None
+
+    @property
+    def category_names(self) -> tuple[str, ...] | None:
+        """Names of the published table in contiguous order."""
+        return None if self.categories is None else tuple(category.name for category in self.categories)
+
+
 @dataclass(frozen=True)
-class InstanceSource:
+class InstanceSource(_Published):
     """A COCO instances file with its image folder; ``categories`` is the published table (``None`` = only the file knows)."""
 
     name: str
@@ -61,14 +72,9 @@ class InstanceSource:
         _check(self.name, self.json_path, self.json_path.is_file())
         return read_coco(self.json_path, self.image_root, require_annotations=require_annotations)
 
-    @property
-    def category_names(self) -> tuple[str, ...] | None:
-        """Names of the published table in contiguous order."""
-        return _names(self.categories)
-
 
 @dataclass(frozen=True)
-class PanopticSource:
+class PanopticSource(_Published):
     """A COCO panoptic file with its folders; ``categories`` as in ``InstanceSource``."""
 
     name: str
@@ -81,11 +87,6 @@ class PanopticSource:
         """Read and check the annotation file; errors as ``read_panoptic``."""
         _check(self.name, self.json_path, self.json_path.is_file())
         return read_panoptic(self.json_path, self.png_root, self.image_root)
-
-    @property
-    def category_names(self) -> tuple[str, ...] | None:
-        """Names of the published table in contiguous order."""
-        return _names(self.categories)
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,6 @@ class SemanticSource:
             image_suffix=self.image_suffix,
             label_suffix=self.label_suffix,
         )
-
-
-def _names(categories: tuple[Category, ...] | None) -> tuple[str, ...] | None:
-    return None if categories is None else tuple(category.name for category in categories)
 
 
 def _check(name: str, path: Path, present: bool) -> None:

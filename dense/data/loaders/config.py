@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
+from dense.config.checks import check_choice
 from dense.data.datasets import check_kind, class_map, find_dataset, resolve_dataset, with_kinds
 from dense.data.formats.youtube_vis import VideoDataset
 from dense.data.loaders.build import TrainLoader, build_combined_train_loader, build_test_loader
@@ -241,9 +242,7 @@ def _lengths(value: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _bgr(inputs: "CfgNode") -> bool:
-    if inputs.FORMAT not in ("RGB", "BGR"):
-        raise ConfigError(f"INPUT.FORMAT: '{inputs.FORMAT}', expected RGB or BGR.")
-    return bool(inputs.FORMAT == "BGR")
+    return check_choice("INPUT.FORMAT", inputs.FORMAT, ("RGB", "BGR")) == "BGR"
 
 
 def _nearest(name: str, known: Sequence[str] | dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +45,22 @@ class ImageAnnotations(Protocol):
         ...
 
 
+Record = TypeVar("Record", ImageRecord, PanopticRecord)
+Given = TypeVar("Given", ImageRecord, PanopticRecord, contravariant=True)
+
+
+class _Listing(Protocol[Given]):
+    """An annotation file that lists its images."""
+
+    def image_path(self, image: Given) -> Path: ...
+
+
 @dataclass(frozen=True)
-class InstanceAnnotations:
-    """Objects of a COCO instances file; crowds are left out.
+class _Listed(Generic[Record]):
+    """What all annotation files that list their images with their sizes have in common."""
 
-    ``classes``: category id → class index, objects of other categories being left out; ``None`` = the file's own classes.
-    """
-
-    dataset: ImageDataset
-    images: Sequence[ImageRecord]
-    classes: Mapping[int, int] | None = None
+    dataset: _Listing[Record]
+    images: Sequence[Record]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,6 +72,17 @@ class InstanceAnnotations:
     def stated_size(self, index: int) -> Size | None:
         """As the file states."""
         return self.images[index].height, self.images[index].width
+
+
+@dataclass(frozen=True)
+class InstanceAnnotations(_Listed[ImageRecord]):
+    """Objects of a COCO instances file; crowds are left out.
+
+    ``classes``: category id → class index, objects of other categories being left out; ``None`` = the file's own classes.
+    """
+
+    dataset: ImageDataset
+    classes: Mapping[int, int] | None = None
 
     def regions(self, index: int, size: Size) -> Regions:
         """One per object that is no crowd."""
@@ -78,22 +95,10 @@ class InstanceAnnotations:
 
 
 @dataclass(frozen=True)
-class PanopticAnnotations:
+class PanopticAnnotations(_Listed[PanopticRecord]):
     """Things and stuff of a COCO panoptic file; crowds are left out."""
 
     dataset: PanopticDataset
-    images: Sequence[PanopticRecord]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def path(self, index: int) -> Path:
-        """Picture file."""
-        return self.dataset.image_path(self.images[index])
-
-    def stated_size(self, index: int) -> Size | None:
-        """As the file states."""
-        return self.images[index].height, self.images[index].width
 
     def regions(self, index: int, size: Size) -> Regions:
         """One per segment that is no crowd."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dense.command_line import new_parser, run_command
 from dense.data.world.image_writer import (
@@ -83,16 +84,12 @@ def _run(arguments: argparse.Namespace) -> None:
 def _make_videos(arguments: argparse.Namespace) -> str:
     with _progress_bar("videos") as progress:
         report = make_video_world(
-            arguments.output,
-            seed=arguments.seed,
             train_videos=arguments.train_videos,
             valid_videos=arguments.valid_videos,
             frames=arguments.frames,
-            size=(arguments.height, arguments.width),
-            workers=arguments.workers,
             progress=progress,
             frame_step=arguments.frame_step,
-            overwrite=arguments.overwrite,
+            **_shared(arguments),
         )
     what = f"{report.train_videos} + {report.valid_videos} videos of {report.frames} frames, {report.instances} instances"
     return f"{report.output}: {what} ({_how(report)})"
@@ -119,17 +116,20 @@ def _make_maps(arguments: argparse.Namespace) -> str:
 def _make_images(arguments: argparse.Namespace) -> str:
     with _progress_bar("images") as progress:
         report = make_image_world(
-            arguments.output,
-            seed=arguments.seed,
             train_images=arguments.train_images,
             valid_images=arguments.valid_images,
-            size=(arguments.height, arguments.width),
-            workers=arguments.workers,
             progress=progress,
-            overwrite=arguments.overwrite,
+            **_shared(arguments),
         )
     what = f"{report.train_images} + {report.valid_images} images, {report.instances} instances"
     return f"{report.output}: {what} ({_how(report)})"
+
+
+def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What every kind of world is made with."""
+    size = arguments.height, arguments.width
+    same = {name: getattr(arguments, name) for name in ("output", "seed", "workers", "overwrite")}
+    return {**same, "size": size}
 
 
 def _how(report: WorldReport | ImageWorldReport) -> str:

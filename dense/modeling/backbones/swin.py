@@ -31,6 +31,7 @@ class BlockSettings:
         scale: factor on the query; ``None`` = 1/√(width of a head).
         dropout: probability after attention and in the feed-forward part.
         attention_dropout: probability on the attention weights.
+        checkpointing: recompute a block's activations in the backward pass instead of keeping them.
     """
 
     window: int = 7
@@ -39,6 +40,7 @@ class BlockSettings:
     scale: float | None = None
     dropout: float = 0.0
     attention_dropout: float = 0.0
+    checkpointing: bool = False
 
 
 class WindowAttention(nn.Module):
@@ -148,18 +150,19 @@ class SwinStage(nn.Module):
     def __init__(self, width: int, heads: int, settings: BlockSettings, drop_paths: Sequence[float], *, merge: bool) -> None:
         super().__init__()
         self.window, self.shift = settings.window, settings.window // 2
+        self.checkpointing = settings.checkpointing
         self.blocks = nn.ModuleList(
             SwinBlock(width, heads, settings, shift=self.shift if i % 2 else 0, drop_path=rate)
             for i, rate in enumerate(drop_paths)
         )
         self.downsample = PatchMerging(width) if merge else None
 
-    def forward(self, x: Tensor, checkpointing: bool) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, H, W, C)`` → the stage's output ``(B, H, W, C)`` and what the next stage reads."""
         padded = [side + -side % self.window for side in x.shape[1:3]]
         mask = shifted_window_mask(padded[0], padded[1], self.window, self.shift, x)
         for block in self.blocks:
-            x = checkpoint(block, x, mask, use_reentrant=False) if checkpointing and self.training else block(x, mask)
+            x = checkpoint(block, x, mask, use_reentrant=False) if self.checkpointing and self.training else block(x, mask)
         return x, x if self.downsample is None else self.downsample(x)
 
 
@@ -196,11 +199,10 @@ class SwinBackbone(Backbone):
         patch: int = 4,
         patch_norm: bool = True,
         position_grid: int | None = None,
-        checkpointing: bool = False,
+        freeze_at: int = 0,
     ) -> None:
         super().__init__()
         _check(embed_dim, depths, heads, out_features, settings.window)
-        self.checkpointing = checkpointing
         self.patch_embed = PatchEmbedding(patch, embed_dim, norm=patch_norm)
         self.absolute_pos_embed: nn.Parameter | None = None
         if position_grid is not None:
@@ -220,10 +222,12 @@ class SwinBackbone(Backbone):
         self._out_features = list(out_features)
         self._out_feature_strides = {name: patch * 2**i for name, i in self._stages.items()}
         self._out_feature_channels = {name: widths[i] for name, i in self._stages.items()}
+        self._frozen = self._freeze(freeze_at)
+        self.train(self.training)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
-        """Read MODEL.SWIN.*; as in the official code MODEL.BACKBONE.FREEZE_AT freezes nothing here."""
+        """Read MODEL.SWIN.* and MODEL.BACKBONE.FREEZE_AT (official files set 0: nothing is frozen)."""
         keys = cfg.MODEL.SWIN
         return {
             "embed_dim": keys.EMBED_DIM,
@@ -236,14 +240,38 @@ class SwinBackbone(Backbone):
                 scale=keys.QK_SCALE,
                 dropout=keys.DROP_RATE,
                 attention_dropout=keys.ATTN_DROP_RATE,
+                checkpointing=keys.USE_CHECKPOINT,
             ),
             "out_features": keys.OUT_FEATURES,
             "drop_path": keys.DROP_PATH_RATE,
             "patch": keys.PATCH_SIZE,
             "patch_norm": keys.PATCH_NORM,
             "position_grid": keys.PRETRAIN_IMG_SIZE // keys.PATCH_SIZE if keys.APE else None,
-            "checkpointing": keys.USE_CHECKPOINT,
+            "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
         }
+
+    def _freeze(self, stages: int) -> list[nn.Module]:
+        """Freeze the first layers, counted as Detectron2 counts: 1 = patch embedding and position map, 2 = through res2, ….
+
+        The step to the next stage belongs to its stage, as in Swin's own detectors; the outputs' norms stay trainable.
+
+        Returns: the modules frozen.
+        """
+        if stages <= 0:
+            return []
+        frozen: list[nn.Module] = [self.patch_embed, self.pos_drop, *list(self.layers)[: stages - 1]]
+        for module in frozen:
+            module.requires_grad_(False)
+        if self.absolute_pos_embed is not None:
+            self.absolute_pos_embed.requires_grad_(False)
+        return frozen
+
+    def train(self, mode: bool = True) -> "SwinBackbone":
+        """Switch the mode; frozen layers stay in evaluation mode (no dropout, no stochastic depth)."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """``(B, 3, H, W)`` → ``name → (B, C, ⌈H/stride⌉, ⌈W/stride⌉)``; sides need not be multiples of anything."""
@@ -255,7 +283,7 @@ class SwinBackbone(Backbone):
         names = {i: name for name, i in self._stages.items()}
         found = {}
         for i, stage in enumerate(self.layers):
-            out, x = stage(x, self.checkpointing)
+            out, x = stage(x)
             if i in names:
                 found[names[i]] = self.get_submodule(f"norm{i}")(out).permute(0, 3, 1, 2).contiguous()
         return {name: found[name] for name in self._out_features}

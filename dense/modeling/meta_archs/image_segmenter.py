@@ -1,5 +1,6 @@
 """Image segmenter: backbone, pixel decoder, mask decoder; semantic, instance and panoptic results (Mask2Former)."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from dense.data.datasets import thing_classes, with_kinds
 from dense.errors import ConfigError, DenseError
+from dense.modeling.config_check import check_features, check_segmenter
 from dense.modeling.losses import SetCriterion
 from dense.modeling.postprocess import instance_result, panoptic_result, resize_masks, semantic_result
 from dense.modeling.predictions import MaskTargets
@@ -30,11 +32,13 @@ __all__ = ["ImageSegmenter", "segmenter_parts"]
 def segmenter_parts(cfg: CfgNode) -> dict[str, Any]:
     """The parts every segmenter has: backbone, head, criterion, preprocessor.
 
-    Raises: ConfigError for an unknown part, with the nearest known name.
+    Raises: ConfigError for an unknown part, with the nearest known name, and for numbers that fit no segmenter.
     """
+    check_segmenter(cfg)
     _check_name("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY)
     _check_name("MODEL.SEM_SEG_HEAD.NAME", cfg.MODEL.SEM_SEG_HEAD.NAME, SEM_SEG_HEADS_REGISTRY)
     backbone = build_backbone(cfg)
+    check_features(cfg.MODEL.SEM_SEG_HEAD, backbone.output_shape())
     divisibility = cfg.MODEL.MASK_FORMER.SIZE_DIVISIBILITY
     return {
         "backbone": backbone,
@@ -161,8 +165,14 @@ class ImageSegmenter(nn.Module):
         if self.resize_class_scores:  # class scores at the padded size, then crop and resize: the order of semantic-only models
             scores = semantic_result(logits, resize_masks(masks, padded, padded, padded))
             return {"sem_seg": resize_masks(scores, padded, unpadded, size)}
-        masks = resize_masks(masks, padded, unpadded, size)
         result: dict[str, Any] = {}
+        if "instance" in self.tasks:
+            things = set(self.things) if self.things is not None and "panoptic" in self.tasks else None
+            resize = partial(resize_masks, padded=padded, unpadded=unpadded, output=size)
+            result["instances"] = instance_result(logits, masks, self.max_instances, things, resize)
+        if not self.tasks & {"semantic", "panoptic"}:
+            return result
+        masks = resize_masks(masks, padded, unpadded, size)
         if "semantic" in self.tasks:
             result["sem_seg"] = semantic_result(logits, masks)
         if "panoptic" in self.tasks:
@@ -173,7 +183,4 @@ class ImageSegmenter(nn.Module):
                 object_threshold=self.object_threshold,
                 overlap_threshold=self.overlap_threshold,
             )
-        if "instance" in self.tasks:
-            things = set(self.things) if self.things is not None and "panoptic" in self.tasks else None
-            result["instances"] = instance_result(logits, masks, self.max_instances, things)
         return result

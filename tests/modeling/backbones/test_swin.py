@@ -76,7 +76,7 @@ def test_swin__batch__equals_single_images():
 
 def test_swin__checkpointing_and_drop_path__same_gradients_when_nothing_is_dropped():
     """Catches checkpointed blocks that lose gradients, and stochastic depth that acts in evaluation."""
-    plain, saving = SwinBackbone(**TINY), SwinBackbone(**TINY, checkpointing=True)
+    plain, saving = SwinBackbone(**TINY), SwinBackbone(**{**TINY, "settings": BlockSettings(window=4, checkpointing=True)})
     saving.load_state_dict(plain.state_dict())
     image = torch.randn(1, 3, 32, 32)
     for backbone in (plain, saving):
@@ -89,6 +89,46 @@ def test_swin__checkpointing_and_drop_path__same_gradients_when_nothing_is_dropp
     with torch.no_grad():
         assert dropping.eval()(image)["res3"].equal(plain.eval()(image)["res3"])
         assert not dropping.train()(image)["res3"].equal(plain(image)["res3"])
+
+
+@pytest.mark.parametrize(
+    ("stages", "frozen"),
+    [
+        (0, ()),
+        (1, ("patch_embed.", "absolute_pos_embed")),
+        (2, ("patch_embed.", "absolute_pos_embed", "layers.0.")),
+        (3, ("patch_embed.", "absolute_pos_embed", "layers.0.", "layers.1.")),
+    ],
+)
+def test_swin__freeze_at__exactly_the_first_layers_get_no_gradient(stages, frozen):
+    """Catches MODEL.BACKBONE.FREEZE_AT without effect, one stage too many or too few, and frozen norms of the outputs."""
+    backbone = SwinBackbone(**TINY, position_grid=5, freeze_at=stages)
+    sum(value.square().sum() for value in backbone(torch.randn(1, 3, 32, 32)).values()).backward()
+    still = {name for name, parameter in backbone.named_parameters() if parameter.grad is None}
+    assert still == {name for name, _ in backbone.named_parameters() if name.startswith(frozen)}
+    assert all(parameter.requires_grad == (name not in still) for name, parameter in backbone.named_parameters())
+
+
+def test_swin__frozen_stage_in_training__drops_nothing_the_rest_does():
+    """Catches stochastic depth and dropout that still disturb frozen layers, also after a change of mode."""
+    settings = BlockSettings(window=4, dropout=0.5)
+    backbone = SwinBackbone(**{**TINY, "settings": settings}, drop_path=0.9, freeze_at=2)
+    image = torch.randn(1, 3, 32, 32)
+    for _ in range(2):
+        first, second = backbone(image), backbone(image)
+        assert first["res2"].equal(second["res2"])
+        assert not first["res3"].equal(second["res3"])
+        backbone.eval().train()
+
+
+def test_swin__freeze_at_in_the_configuration__is_read():
+    """Catches a key that never reaches the backbone."""
+    values = ["EMBED_DIM", 8, "DEPTHS", [1, 1, 1, 1], "NUM_HEADS", [1, 1, 1, 1], "WINDOW_SIZE", 2]
+    for stages in (0, 2):
+        cfg = swin_config(values)
+        cfg.defrost()
+        cfg.MODEL.BACKBONE.FREEZE_AT = stages
+        assert build_backbone(cfg).patch_embed.proj.weight.requires_grad == (stages == 0)
 
 
 def test_swin__absolute_positions__reach_the_output():

@@ -1,0 +1,34 @@
+"""Publishing refuses what is no training checkpoint or no list of facts, before a model is built."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from dense.errors import CheckpointError, DataError
+from dense.inference.publish import publish
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """Function from the checkpoint's content and the facts to the command line's arguments."""
+
+    def make(state, facts):
+        torch.save(state, tmp_path / "model.pth")
+        (tmp_path / "facts.json").write_text(json.dumps(facts))
+        return SimpleNamespace(checkpoint=tmp_path / "model.pth", facts=tmp_path / "facts.json", output=tmp_path, name="a")
+
+    return make
+
+
+def test_publish__weights_without_a_step__are_no_training_checkpoint(arguments):
+    """Catches a KeyError after minutes of scoring."""
+    with pytest.raises(CheckpointError, match=r"model\.pth: is no training checkpoint \(no step inside\)"):
+        publish(arguments({"model": {"w": torch.zeros(1)}}, {}))
+
+
+def test_publish__facts_that_are_a_list__name_the_file(arguments):
+    """Catches a TypeError of ``**`` after minutes of scoring."""
+    with pytest.raises(DataError, match=r"facts\.json: is a list, expected an object"):
+        publish(arguments({"model": {"w": torch.zeros(1)}, "step": 1}, ["summary"]))
