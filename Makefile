@@ -22,7 +22,7 @@ endif
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo eval-world test test-slow test-long fuzz lint bench wheel try-wheel doctor clean clean-all
+.PHONY: help setup demo eval-world test test-slow test-long fuzz lint docs bench wheel try-wheel doctor clean clean-all
 
 help: ## this list
 	@echo "make …"

@@ -10,6 +10,8 @@
 ``segment_overlaps``   pixels of each pair of segments
 ``tracking_quality``   STQ
 ``tube_iou``           spatio-temporal IoU of tracks
+``video_errors``       lost AP by kind: ``analyse_video_errors``; ``error_sorting`` defines the kinds, ``error_mending`` costs
+``error_page``         the HTML page of an error analysis
 ``tasks``              the tasks of the command line
 ``command``            the command line ``tools/evaluate.py``
 
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
     from dense.evaluation.instances import evaluate_instances
     from dense.evaluation.panoptic import evaluate_panoptic
     from dense.evaluation.semantic import evaluate_semantic
+    from dense.evaluation.video_errors import analyse_video_errors
     from dense.evaluation.video_instances import evaluate_video_instances
     from dense.evaluation.video_panoptic import evaluate_video_panoptic
     from dense.evaluation.video_semantic import evaluate_video_semantic
 
 __all__ = [
+    "analyse_video_errors",
     "evaluate_instances",
     "evaluate_panoptic",
     "evaluate_semantic",
@@ -37,6 +41,7 @@ __all__ = [
 ]
 
 _WHERE = {
+    "analyse_video_errors": "dense.evaluation.video_errors",
     "evaluate_instances": "dense.evaluation.instances",
     "evaluate_panoptic": "dense.evaluation.panoptic",
     "evaluate_semantic": "dense.evaluation.semantic",

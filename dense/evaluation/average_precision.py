@@ -42,12 +42,14 @@ class SceneMatches:
         scores: ``(D,)``.
         matched: ``(A, T, D)``, True if the detection found an object.
         ignored: ``(A, T, D)``, True if the detection counts neither as right nor as wrong.
+        objects: ``(A, T, D)`` position of the object found, -1 where ``matched`` is False.
         num_objects: ``(A,)`` objects to be found.
     """
 
     scores: Floats
     matched: Bools
     ignored: Bools
+    objects: NDArray[np.int64]
     num_objects: NDArray[np.int64]
 
 
@@ -70,7 +72,7 @@ def match_scene(
     thresholds = np.minimum(protocol.iou_thresholds, 1 - 1e-10)
     ignorable = crowd | _outside(object_areas, protocol)  # (A, G)
     shape = (len(protocol.area_ranges), len(thresholds), len(scores))
-    matched, ignored = np.zeros(shape, bool), np.zeros(shape, bool)
+    matched, ignored, objects = np.zeros(shape, bool), np.zeros(shape, bool), np.full(shape, -1, np.int64)
     free = np.ones((*shape[:2], len(crowd)), bool)
     for d in np.flatnonzero((iou >= thresholds.min()).any(axis=1)):
         reached = (iou[d] >= thresholds[:, None]) & (free | crowd)  # (A, T, G)
@@ -81,8 +83,9 @@ def match_scene(
         ignored[..., d] = matched[..., d] & np.take_along_axis(ignorable, best, axis=1)
         a, t = np.nonzero(matched[..., d])
         free[a, t, best[a, t]] = False
+        objects[a, t, d] = best[a, t]
     ignored |= ~matched & _outside(areas, protocol)[:, None]
-    return SceneMatches(scores, matched, ignored, (~ignorable).sum(axis=1))
+    return SceneMatches(scores, matched, ignored, objects, (~ignorable).sum(axis=1))
 
 
 def _outside(areas: Floats, protocol: Protocol) -> Bools:

@@ -9,6 +9,7 @@ from itertools import islice
 
 from dense.command_line import new_parser, run_command
 from dense.data.formats.youtube_vis import AnnotationsMissingError
+from dense.evaluation.error_command import add_error_arguments, check_error_arguments
 from dense.evaluation.tasks import TASKS, Scores
 from dense.io import write_json
 
@@ -17,6 +18,7 @@ __all__ = ["main"]
 _EXAMPLES = """examples:
   python tools/evaluate.py --gt datasets/ytvis_2019/valid.json --predictions output/inference/results.json
   python tools/evaluate.py --gt valid.json --predictions results.json --json scores.json
+  python tools/evaluate.py --gt valid.json --predictions results.json --errors --report errors.html --frames valid/JPEGImages
   python tools/evaluate.py --task instances --gt instances_val2017.json --predictions results.json --overlap bbox
   python tools/evaluate.py --task panoptic --gt panoptic_val2017.json --predictions panoptic.json
   python tools/evaluate.py --task semantic --gt labels/valid --predictions output/semantic --num-classes 19
@@ -39,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> None:
+    check_error_arguments(arguments)
     task = TASKS[arguments.task]
     try:
         scores = task.score(arguments)
@@ -74,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--split", metavar="FILE", help="video-semantic: names of the videos, one per line (default: all)")
     parser.add_argument("--json", metavar="OUT.json", help="also write the figures here, also by video (undefined: null)")
+    add_error_arguments(parser)
     return parser
 
 
@@ -87,13 +91,15 @@ def _print_tables(scores: Scores, columns: int) -> None:
     parts = next((list(value) for value in per_category.values() if isinstance(value, dict)), None)
     rows = [[name, *map(_shown, value.values() if parts else [value])] for name, value in per_category.items()]
     _print_table("", ["category", *(parts or [next(iter(scores.figures))])], rows)
+    for table in scores.tables:
+        _print_table(*table)
 
 
 def _print_table(title: str, names: list[str], rows: list[list[str]]) -> None:
     """A table with rich where it is installed; else plain columns, for result files need no more than the core dependencies."""
     if title:
         sys.stdout.write(f"{title}\n")  # not the table's own, which would be broken to the width of the table
-    left = names[0] == "category"
+    left = names[0] in ("category", "error")
     if importlib.util.find_spec("rich") is None:
         widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
         lines = [

@@ -17,6 +17,7 @@ class Scores:
 
     figures: dict[str, Any]
     title: str
+    tables: tuple[tuple[str, list[str], list[list[str]]], ...] = ()  # more of them: title, column names, rows
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Task:
 
 
 def _video_instances(arguments: argparse.Namespace) -> Scores:
+    from dense.evaluation.error_command import with_errors
     from dense.evaluation.video_instances import load_video_inputs, precision_tables, summarise
 
     dataset, records = load_video_inputs(arguments.gt, arguments.predictions)
     figures = summarise(precision_tables(dataset, records), dataset)
     objects = sum(len(video.tracks) for video in dataset.videos)
-    return Scores(figures, f"{len(dataset.videos)} videos, {objects} objects, {len(records)} predictions")
+    scores = Scores(figures, f"{len(dataset.videos)} videos, {objects} objects, {len(records)} predictions")
+    return with_errors(scores, dataset, records, arguments)
 
 
 def _instances(arguments: argparse.Namespace) -> Scores:

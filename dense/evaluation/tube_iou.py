@@ -4,7 +4,7 @@ Frames are counted one by one and summed in 64 bits. Joining the frames to one l
 be shorter, but that library counts in 32 bits: 1080p video overflows silently after 2,071 frames.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from dense.structures.rle import RLE
 
-__all__ = ["mean_visible_area", "tube_areas", "tube_iou"]
+__all__ = ["frame_intersections", "mean_visible_area", "tube_areas", "tube_iou"]
 
 Masks = Sequence[RLE | None]
 _MOST_MASKS = 255  # `area` of pycocotools 2.0 counts the masks it is given in 8 bits
@@ -49,13 +49,34 @@ def tube_iou(predicted: Sequence[Masks], annotated: Sequence[Masks], num_frames:
     predicted_areas = tube_areas(predicted, num_frames)
     annotated_areas = tube_areas(annotated, num_frames)
     intersections = np.zeros((len(predicted), len(annotated)), np.int64)
-    for t in range(num_frames):
+    for _, rows, columns, counts in frame_intersections(predicted, annotated, predicted_areas, annotated_areas):
+        intersections[np.ix_(rows, columns)] += counts
+    unions = predicted_areas.sum(1)[:, None] + annotated_areas.sum(1) - intersections
+    return intersections / np.maximum(unions, 1)
+
+
+def frame_intersections(
+    predicted: Sequence[Masks],
+    annotated: Sequence[Masks],
+    predicted_areas: NDArray[np.int64],
+    annotated_areas: NDArray[np.int64],
+) -> Iterator[tuple[int, list[int], list[int], NDArray[np.int64]]]:
+    """Shared pixels, frame by frame, of the tracks that are there.
+
+    Args:
+        predicted: D tracks of T masks.
+        annotated: G tracks of T masks.
+        predicted_areas: ``(D, T)`` of ``tube_areas``.
+        annotated_areas: ``(G, T)``.
+
+    Yields: frame t, the D' predicted and the G' annotated tracks with a mask in it, and ``(D', G')`` pixels; frames where
+    either side is empty are left out.
+    """
+    for t in range(predicted_areas.shape[1]):
         rows = np.flatnonzero(predicted_areas[:, t]).tolist()
         columns = np.flatnonzero(annotated_areas[:, t]).tolist()
         if rows and columns:
             ratios = coco_mask.iou([predicted[d][t] for d in rows], [annotated[g][t] for g in columns], [0] * len(columns))
             sums = predicted_areas[rows, t][:, None] + annotated_areas[columns, t]  # (D', G')
             # The library gives i / (a + b - i) in double precision; solved for i and rounded, the count is exact.
-            intersections[np.ix_(rows, columns)] += np.rint(ratios * sums / (1 + ratios)).astype(np.int64)
-    unions = predicted_areas.sum(1)[:, None] + annotated_areas.sum(1) - intersections
-    return intersections / np.maximum(unions, 1)
+            yield t, rows, columns, np.rint(ratios * sums / (1 + ratios)).astype(np.int64)

@@ -29,6 +29,7 @@ from dense.evaluation.tube_iou import mean_visible_area, tube_areas, tube_iou
 __all__ = [
     "VIDEO_PROTOCOL",
     "PrecisionTables",
+    "best_first",
     "evaluate_video_instances",
     "load_video_inputs",
     "precision_tables",
@@ -112,7 +113,7 @@ def precision_tables(dataset: VideoDataset, predictions: Sequence[ResultRecord])
 
 def _scene(video: VideoRecord, found: Sequence[ResultRecord], wanted: Sequence[ObjectTrack]) -> SceneMatches:
     """Matches of one category in one video."""
-    best = sorted(found, key=lambda record: -record.score)[: VIDEO_PROTOCOL.limits[-1]]  # stable: ties keep the file's order
+    best = best_first(found)
     masks = [record.segmentations for record in best]
     return match_scene(
         scores=np.array([record.score for record in best], float),
@@ -122,6 +123,11 @@ def _scene(video: VideoRecord, found: Sequence[ResultRecord], wanted: Sequence[O
         crowd=np.array([track.iscrowd for track in wanted], bool),
         protocol=VIDEO_PROTOCOL,
     )
+
+
+def best_first(found: Sequence[ResultRecord]) -> list[ResultRecord]:
+    """The predictions of one category in one video that are scored: best first, ties in the file's order, at most 100."""
+    return sorted(found, key=lambda record: -record.score)[: VIDEO_PROTOCOL.limits[-1]]
 
 
 def summarise(tables: PrecisionTables, dataset: CategoryTable) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Segment:
         end_s: when the last frame disappears, in seconds.
         x: left edge in percent.
         width: in percent.
+        part: what the track is divided by, as given; ``None`` where it is not.
     """
 
     first: int
@@ -27,6 +28,7 @@ class Segment:
     end_s: float
     x: float
     width: float
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,22 +57,27 @@ def frame_edges(times_s: Sequence[float]) -> list[float]:
     return [*(float(t) for t in times_s), float(times_s[-1]) + last]
 
 
-def segments(seen: Sequence[bool], times_s: Sequence[float]) -> list[Segment]:
-    """Runs of ``True`` in ``seen`` (one entry per frame of ``times_s``) as segments of the timeline."""
+def segments(seen: Sequence[bool], times_s: Sequence[float], parts: Sequence[int | None] | None = None) -> list[Segment]:
+    """Runs of ``True`` in ``seen`` (one entry per frame of ``times_s``) as segments of the timeline.
+
+    They are cut where ``parts`` changes, for instance the object that the track lies on; ``None`` is a part like others.
+    """
     edges = frame_edges(times_s)
     span = edges[-1] - edges[0]
     found = []
-    for is_seen, run in groupby(range(len(seen)), key=lambda frame: bool(seen[frame])):
+    for (is_seen, part), run in groupby(
+        range(len(seen)), key=lambda frame: (bool(seen[frame]), parts[frame] if parts else None)
+    ):
         frames = list(run)
         if is_seen:
             start, end = edges[frames[0]], edges[frames[-1] + 1]
             x, width = 100 * (start - edges[0]) / span, 100 * (end - start) / span
-            found.append(Segment(frames[0], frames[-1], start, end, round(x, 4), round(width, 4)))
+            found.append(Segment(frames[0], frames[-1], start, end, round(x, 4), round(width, 4), part))
     return found
 
 
-def time_ticks(times_s: Sequence[float], most: int = 8) -> list[Tick]:
-    """Round moments for the axis: steps of 1, 2 or 5 times a power of ten seconds, at most ``most`` + 1 of them."""
+def time_ticks(times_s: Sequence[float], most: int = 8, unit: str = "s") -> list[Tick]:
+    """Round moments for the axis: steps of 1, 2 or 5 times a power of ten of the ``unit``, at most ``most`` + 1 of them."""
     edges = frame_edges(times_s)
     span = edges[-1] - edges[0]
     if span <= 0:
@@ -81,7 +88,7 @@ def time_ticks(times_s: Sequence[float], most: int = 8) -> list[Tick]:
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(edges[0] / step - 1e-9), math.floor(edges[-1] / step + 1e-9)
     moments = [step * i for i in range(first, last + 1)]
-    return [Tick(round(100 * (t - edges[0]) / span, 4), f"{t:.{digits}f} s") for t in moments]
+    return [Tick(round(100 * (t - edges[0]) / span, 4), f"{t:.{digits}f} {unit}".rstrip()) for t in moments]
 
 
 def sorted_bars(rows: Sequence[tuple[str, float | None, float | None]]) -> list[Bar]:

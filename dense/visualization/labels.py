@@ -55,7 +55,7 @@ def font_of(size: int) -> Any:  # noqa: ANN401  Pillow's two font classes share 
     return ImageFont.load_default(size)
 
 
-def place_chips(anchors: Sequence[Anchor], width: int, height: int) -> list[Chip]:
+def place_chips(anchors: Sequence[Anchor], width: int, height: int, size: int | None = None) -> list[Chip]:
     """Find a place inside the picture for each label, in the order given; earlier ones keep their first choice.
 
     First choice is above the object, then inside its top, below it, in its middle, beside it, then further up and down. The
@@ -65,8 +65,9 @@ def place_chips(anchors: Sequence[Anchor], width: int, height: int) -> list[Chip
         anchors: labels and the objects they belong to.
         width: picture width in pixels.
         height: picture height in pixels.
+        size: of the text in pixels (default: ``font_size(height)``).
     """
-    size = font_size(height)
+    size = size or font_size(height)
     placed: list[Chip] = []
     for anchor in anchors:
         fitted = _fit(anchor.texts, size, width, height)
@@ -87,12 +88,12 @@ def place_chips(anchors: Sequence[Anchor], width: int, height: int) -> list[Chip
     return placed
 
 
-def draw_chips(picture: "Image.Image", chips: Iterable[Chip]) -> None:
-    """Draw ``chips`` on an RGB Pillow picture, in place."""
+def draw_chips(picture: "Image.Image", chips: Iterable[Chip], size: int | None = None) -> None:
+    """Draw ``chips`` on an RGB Pillow picture, in place; ``size`` as in ``place_chips``."""
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(picture)
-    size = font_size(picture.height)
+    size = size or font_size(picture.height)
     for chip in chips:
         left, top, right, bottom = chip.box
         draw.rounded_rectangle((left, top, right - 1, bottom - 1), radius=max(2, size // 5), fill=chip.color)

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from dense.errors import DataError
 
-__all__ = ["encode_frame", "picture_address", "video_address", "video_bytes"]
+__all__ = ["Picture", "encode_frame", "picture_address", "video_address", "video_bytes"]
+
+Picture = NDArray[Any] | bytes | Path
+"""``(H, W, 3)`` uint8 RGB array, PNG or JPEG bytes, or the path of such a file."""
 
 _KINDS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
@@ -33,7 +36,7 @@ def encode_frame(image: NDArray[Any], max_width: int = 640, quality: int = 85) -
     return stream.getvalue()
 
 
-def picture_address(picture: NDArray[Any] | bytes | Path) -> str:
+def picture_address(picture: Picture) -> str:
     """``data:`` address of a picture: RGB array (compressed by ``encode_frame``), PNG or JPEG bytes, or such a file.
 
     Raises: DataError if it cannot be read or is neither PNG nor JPEG.

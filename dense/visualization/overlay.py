@@ -18,7 +18,7 @@ from dense.visualization.palette import RGB, track_color
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["draw_frame", "draw_tracks", "outline_width", "side_by_side"]
+__all__ = ["MaskShape", "draw_frame", "draw_tracks", "mask_shape", "outline_width", "paint", "side_by_side"]
 
 Picture = NDArray[np.uint8]
 _CHIP_GREY: RGB = (28, 30, 36)
@@ -124,7 +124,7 @@ def outline_width(height: int, width: int) -> float:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class MaskShape:
     """A decoded mask cut to its box: ``inside`` is ``(h, w)`` uint8 0 or 255, ``left`` and ``top`` its place in pixels."""
 
     left: int
@@ -134,6 +134,7 @@ class _Shape:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
+        """``(left, top, right, bottom)`` in pixels, right and bottom exclusive."""
         return self.left, self.top, self.left + self.inside.shape[1], self.top + self.inside.shape[0]
 
     @property
@@ -162,12 +163,12 @@ def _draw(
     if not 0 <= alpha <= 1:
         raise DataError(f"alpha: is {alpha}, expected an opacity in [0, 1].")
     height, width = image.shape[:2]
-    found = [(i, _shape(mask, height, width, f"masks[{i}]")) for i, mask in enumerate(masks) if mask is not None]
+    found = [(i, mask_shape(mask, height, width, f"masks[{i}]")) for i, mask in enumerate(masks) if mask is not None]
     shapes = [(i, shape) for i, shape in found if shape is not None]
     shapes.sort(key=lambda pair: -pair[1].area)  # small objects on top, or a large one would hide them
     picture = Image.fromarray(image.copy())
     for i, shape in shapes:
-        _paint(picture, shape, track_color(ids[i]), alpha)
+        paint(picture, shape, track_color(ids[i]), alpha)
     anchors = []
     for i, shape in sorted(shapes) if labels else ():
         texts = _wordings(ids[i], names[i], None if scores is None else scores[i])
@@ -177,8 +178,8 @@ def _draw(
     return np.array(picture)
 
 
-def _paint(picture: "Image.Image", shape: _Shape, color: RGB, alpha: float) -> None:
-    """Fill and outline one mask in a single blend.
+def paint(picture: "Image.Image", shape: MaskShape, color: RGB, alpha: float) -> None:
+    """Fill and outline one mask in a single blend, in place; ``alpha`` is the opacity of the fill in [0, 1].
 
     A blurred mask is a function of the signed distance to its border alone, so one table turns it into opacity: 1 in a
     band just inside the border, falling off over one pixel (that is the anti-aliasing), ``alpha`` further inside.
@@ -212,8 +213,11 @@ def _opacity_table(line: float, radius: float, alpha: float) -> list[int]:
     return [round(255 * float(part)) for part in np.maximum(outline, alpha * (inward > 0))]
 
 
-def _shape(mask: RLE | NDArray[Any], height: int, width: int, where: str) -> _Shape | None:
-    """Decode and cut to the mask's box; ``None`` for an empty mask."""
+def mask_shape(mask: RLE | NDArray[Any], height: int, width: int, where: str) -> MaskShape | None:
+    """Decode and cut to the mask's box; ``None`` for an empty mask.
+
+    Raises: DataError naming ``where`` if the mask is not ``height`` × ``width``.
+    """
     if isinstance(mask, dict):
         size = tuple(mask["size"])
         # The decoder trusts the size it is given, so it is compared first.
@@ -227,7 +231,7 @@ def _shape(mask: RLE | NDArray[Any], height: int, width: int, where: str) -> _Sh
         return None
     left, top = int(columns[0]), int(rows[0])
     cut = np.ascontiguousarray(inside[top : rows[-1] + 1, left : columns[-1] + 1])
-    return _Shape(left, top, cut.view(np.uint8) * np.uint8(255), int(np.count_nonzero(cut)))
+    return MaskShape(left, top, cut.view(np.uint8) * np.uint8(255), int(np.count_nonzero(cut)))
 
 
 def _wordings(track_id: int, name: str, score: float | None) -> list[str]:

@@ -7,17 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from dense.errors import DataError, DependencyError
 from dense.io import atomic_write
 from dense.visualization.charts import Segment, defined, frame_edges, segments, sorted_bars, time_ticks
-from dense.visualization.media import picture_address, video_address, video_bytes
+from dense.visualization.error_section import ErrorSection, error_view
+from dense.visualization.media import Picture, picture_address, video_address, video_bytes
 from dense.visualization.palette import hex_color, track_color
 
-__all__ = ["FramePair", "Metric", "Report", "ReportVideo", "TrackRow", "render_report", "write_report"]
+__all__ = ["NO_OBJECT", "FramePair", "Metric", "Report", "ReportVideo", "TrackRow", "render_report", "write_report"]
 
-Picture = NDArray[Any] | bytes | Path
+
+NO_OBJECT = (154, 161, 171)  # colour of a prediction where it follows no object
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ class TrackRow:
         ground_truth: does the row come from the ground truth?
         iou: video IoU in [0, 1] with the matched ground truth, ``None`` if unmatched.
         match: ``track_id`` of the matched ground truth row, beside which a prediction is shown.
+        follows: of a prediction: ``track_id`` of the ground truth row it lies on in each frame, or ``None``; its colours then.
+        switches: frames in which a prediction changes to another object; marked.
+        note: shown behind the label, for instance the kind of error.
     """
 
     track_id: int
@@ -73,6 +76,9 @@ class TrackRow:
     ground_truth: bool = False
     iou: float | None = None
     match: int | None = None
+    follows: Sequence[int | None] | None = None
+    switches: Sequence[int] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class ReportVideo:
         tracks: rows of the timeline, ground truth and prediction in any order.
         frames: example frames.
         mp4: video with the prediction drawn in, H.264 in MP4, as bytes or path; ``None`` shows frames only.
+        in_frames: the frame rate is unknown: ``times_s`` counts frames, and so does the page.
     """
 
     name: str
@@ -92,6 +99,7 @@ class ReportVideo:
     tracks: Sequence[TrackRow] = ()
     frames: Sequence[FramePair] = ()
     mp4: bytes | Path | None = None
+    in_frames: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ class Report:
         videos: in the order shown.
         facts: what was run, by name: model, weights, date, machine …; a list of strings is shown as command lines.
         notes: paragraphs under the title.
+        errors: what was lost by which kind of error.
     """
 
     title: str
@@ -113,15 +122,18 @@ class Report:
     videos: Sequence[ReportVideo] = ()
     facts: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    errors: ErrorSection | None = None
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A timeline row ready to draw."""
+    """A timeline row ready to draw: ``colors`` of its segments, ``switches`` as (frame, time in seconds, x in percent)."""
 
     row: TrackRow
     color: str
     segments: list[Segment]
+    colors: list[str]
+    switches: list[tuple[int, float, float]]
     opens_group: bool
 
     @property
@@ -163,6 +175,7 @@ def render_report(report: Report, *, video_budget: int = 3_000_000) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = _percent
+    environment.filters["points"] = lambda value: "–" if value is None else f"{value:.2f}"
     views, left = [], video_budget
     for number, video in enumerate(report.videos):
         view = _video_view(video, f"video-{number + 1}", left)
@@ -179,6 +192,7 @@ def render_report(report: Report, *, video_budget: int = 3_000_000) -> str:
         has_reference=any(bar.reference is not None for bar in bars),
         videos=views,
         difference=_difference,
+        errors=None if report.errors is None else error_view(report.errors),
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # JSON can hold half characters, which no file can
 
@@ -197,11 +211,14 @@ def _video_view(video: ReportVideo, anchor: str, budget: int) -> dict[str, Any]:
         "left_out": mp4 is not None and embedded is None,
         "frames": [_frame_view(frame, video.times_s) for frame in video.frames],
         "rows": _rows(video),
-        "ticks": time_ticks(video.times_s),
+        "ticks": time_ticks(video.times_s, unit="" if video.in_frames else "s"),
+        "in_frames": video.in_frames,
         "num_frames": len(video.times_s),
         "start_s": edges[0],
         "end_s": edges[-1],
         "has_truth": any(row.ground_truth for row in video.tracks),
+        "has_follows": any(row.follows is not None for row in video.tracks),
+        "num_switches": sum(len(row.switches) for row in video.tracks),
     }
 
 
@@ -221,12 +238,23 @@ def _rows(video: ReportVideo) -> list[_Row]:
     known = {row.track_id for row in truth}
     groups = [[row, *(g for g in guesses if g.match == row.track_id)] for row in truth]
     groups += [[row] for row in guesses if row.match not in known]
-    found = []
-    for group in groups:
-        for place, row in enumerate(group):
-            color = hex_color(row.color or track_color(row.track_id))
-            found.append(_Row(row, color, segments(row.seen, video.times_s), place == 0))
-    return found
+    colors: dict[int | None, str] = {None: hex_color(NO_OBJECT)}
+    colors.update((row.track_id, _color(row)) for row in truth)
+    return [_row(row, video, colors, place == 0) for group in groups for place, row in enumerate(group)]
+
+
+def _row(row: TrackRow, video: ReportVideo, colors: Mapping[int | None, str], opens_group: bool) -> _Row:
+    """``colors`` are those of the ground truth, and of nothing (``None``)."""
+    found = segments(row.seen, video.times_s, row.follows)
+    edges = frame_edges(video.times_s)
+    marks = [(t, edges[t], round(100 * (edges[t] - edges[0]) / (edges[-1] - edges[0]), 4)) for t in row.switches]
+    color = _color(row)
+    followed = [color if row.follows is None else colors.get(s.part, colors[None]) for s in found]
+    return _Row(row, color, found, followed, marks, opens_group)
+
+
+def _color(row: TrackRow) -> str:
+    return hex_color(row.color or track_color(row.track_id))
 
 
 def _check_video(video: ReportVideo) -> None:
@@ -234,6 +262,12 @@ def _check_video(video: ReportVideo) -> None:
     if any(b <= a for a, b in pairwise(times)):
         raise DataError(f"{video.name}: times_s must increase from frame to frame.")
     for row in video.tracks:
+        if row.follows is not None and len(row.follows) != len(times):
+            raise DataError(
+                f"{video.name}: track {row.track_id} has {len(row.follows)} entries in `follows`, expected {len(times)}."
+            )
+        if not all(0 <= t < len(times) for t in row.switches):
+            raise DataError(f"{video.name}: track {row.track_id} switches in a frame that is not one of the {len(times)}.")
         if len(row.seen) != len(times):
             raise DataError(f"{video.name}: track {row.track_id} has {len(row.seen)} entries in `seen`, expected {len(times)}.")
     for frame in video.frames:

@@ -51,3 +51,13 @@ def test_sorted_bars__ties_and_undefined__stable_order():
     assert [b.name for b in bars] == ["a", "b", "z", "m", "n"]
     assert [b.value for b in bars] == [5.0, 5.0, 0.0, None, None]
     assert bars[0].reference is None
+
+
+def test_segments__parts__cut_where_they_change():
+    """Catches a track drawn as one bar though it lies on one object after another, and absent frames that are drawn."""
+    found = segments([True, True, True, False, True], [0.0, 1.0, 2.0, 3.0, 4.0], [7, 7, None, 7, 0])
+    assert [(s.first, s.last, s.part, s.x, s.width) for s in found] == [
+        (0, 1, 7, 0, 40),
+        (2, 2, None, 40, 20),
+        (4, 4, 0, 80, 20),
+    ]

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from dense.errors import DataError
+from dense.visualization.error_section import ErrorExample, ErrorKind, ErrorSection
 from dense.visualization.report import FramePair, Metric, Report, ReportVideo, TrackRow, render_report, write_report
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
@@ -253,3 +254,45 @@ def test_render_report__wrong_input__says_what_and_where(video, message):
     """Catches foreign tracebacks and pages that show something else than was asked."""
     with pytest.raises(DataError, match=message):
         render_report(Report("t", videos=[video]))
+
+
+def followed(**changes):
+    row = {"track_id": 5, "label": "disc", "score": 0.9, "seen": [True] * 4, "match": 1} | changes
+    truth = [TrackRow(i, "disc", None, [True] * 4, color=(i, i, i), ground_truth=True) for i in (1, 2)]
+    return Report("t", videos=[ReportVideo("v", [0.0, 1.0, 2.0, 3.0], [*truth, TrackRow(**row)], in_frames=True)])
+
+
+def test_render_report__track_on_two_objects__their_colours_and_a_mark():
+    """Catches a switch of identity that the timeline does not show, or shows at another time."""
+    page = Page(render_report(followed(follows=[1, 2, None, 2], switches=[1], note="identity switch")))
+    assert page.faults == []
+    segments = [a for a in page.having("rect", "segment") if a["fill"] == a["stroke"]]
+    assert [a["fill"] for a in segments][1:5] == ["#010101", "#020202", "#9aa1ab", "#020202"]
+    assert [a["cx"] for a in page.having("circle", "switch")] == ["25.0%"]
+    assert "identity switch" in page.texts_of("note")
+    assert not any(" s" in text for _, _, text in page.texts if text[:1].isdigit())  # frames, no seconds
+
+
+def test_render_report__follows_or_switches_that_do_not_fit__own_error():
+    """Catches an index error from lists of another length."""
+    with pytest.raises(DataError, match="follows"):
+        render_report(followed(follows=[1, 2]))
+    with pytest.raises(DataError, match="switches"):
+        render_report(followed(follows=[1] * 4, switches=[4]))
+
+
+def test_render_report__errors__bars_scaled_and_examples_escaped():
+    """Catches bars that are not in proportion, examples that are lost, markup taken from names."""
+    examples = [ErrorExample(HOSTILE, HOSTILE, [(HOSTILE, image(1)), ("b", image(2))], video=0)]
+    kinds = [
+        ErrorKind("mask", HOSTILE, 8.0, 3, examples),
+        ErrorKind("missed", "m", 2.0, 1),
+        ErrorKind("duplicate", "d", float("nan"), 0),
+    ]
+    page = Page(render_report(full_report(errors=ErrorSection("AP50", kinds, HOSTILE))))
+    assert page.faults == []
+    assert [a["width"] for a in page.having("rect", "bar")][-2:] == ["100.0%", "25.0%"]
+    assert sum("error" not in a["alt"] and HOSTILE in a["alt"] for a in page.having("img")) >= 2
+    assert any(a.get("href") == "#video-1" for a in page.having("a"))
+    assert len(page.having("script")) == 1
+    assert [t for t in page.texts_of("value") if t in ("8.00", "2.00", "–")][-3:] == ["8.00", "2.00", "–"]
