@@ -9,7 +9,13 @@ __all__ = ["UNSUPPORTED", "WITHOUT_EFFECT", "keys_among", "official_defaults", "
 
 #: dotted key → {official value: our value}
 NAMES: dict[str, dict[str, str]] = {
-    "MODEL.META_ARCHITECTURE": {"MaskFormer": "ImageSegmenter", "MinVIS": "VideoSegmenter"},
+    "MODEL.META_ARCHITECTURE": {
+        "MaskFormer": "ImageSegmenter",
+        "MinVIS": "VideoSegmenter",
+        "CTMinVIS": "VideoSegmenter",
+        "DVIS_Plus_online": "OnlineVideoSegmenter",
+        "DVIS_Plus_offline": "OfflineVideoSegmenter",
+    },
     "MODEL.BACKBONE.NAME": {"D2SwinTransformer": "SwinBackbone"},
     "MODEL.SEM_SEG_HEAD.NAME": {"MaskFormerHead": "SegmenterHead"},
     "MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME": {"MSDeformAttnPixelDecoder": "DeformablePixelDecoder"},
@@ -17,6 +23,14 @@ NAMES: dict[str, dict[str, str]] = {
         "MultiScaleMaskedTransformerDecoder": "MaskedDecoder",
         "VideoMultiScaleMaskedTransformerDecoder_minvis": "MaskedDecoder",
         "VideoMultiScaleMaskedTransformerDecoder_dvis": "MaskedDecoder",
+        "VideoMultiScaleMaskedTransformerDecoder_dvisPlus": "ReidentifyingDecoder",
+    },
+    "MODEL.CL_PLUGIN.CL_PLUGIN_NAME": {"CTCLPlugin": "TrackletContrast"},
+    "MODEL.TRACKER.NOISE_MODE": {
+        "none": "NoNoise",
+        "rs": "RandomShuffle",
+        "wa": "WeightedAverage",
+        "cc": "CropConcatenate",
     },
 }
 
@@ -79,12 +93,15 @@ def translate(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def official_defaults(values: dict[str, Any]) -> dict[str, Any]:
     """Values that the official code fixes for an architecture whatever its YAML says, as a nested mapping to merge over it.
 
-    MinVIS keeps 10 (object, class) pairs per video, independent of MODEL.MASK_FORMER.TEST.MAX_NUM.
+    MinVIS and CTVIS keep 10 (object, class) pairs per video, independent of MODEL.MASK_FORMER.TEST.MAX_NUM; CTVIS trains its
+    re-identification head by contrast.
     """
     model = values.get("MODEL")
-    if isinstance(model, dict) and model.get("META_ARCHITECTURE") == "MinVIS":
-        return {"MODEL": {"MASK_FORMER": {"TEST": {"MAX_NUM": 10}}}}
-    return {}
+    architecture = model.get("META_ARCHITECTURE") if isinstance(model, dict) else None
+    if architecture not in ("MinVIS", "CTMinVIS"):
+        return {}
+    contrast = {"CL_PLUGIN": {"ENABLED": True}} if architecture == "CTMinVIS" else {}
+    return {"MODEL": {"MASK_FORMER": {"TEST": {"MAX_NUM": 10}}, **contrast}}
 
 
 def keys_among(values: dict[str, Any], wanted: frozenset[str], prefix: str = "") -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dense.engine.progress import Writer
 from dense.engine.schedules import build_schedule
 from dense.engine.state import AveragedWeights, Checkpoints, step_seed
 from dense.errors import NonFiniteError
+from dense.modeling.video import FollowsTraining
 
 __all__ = ["Trainer"]
 
@@ -132,6 +133,8 @@ class Trainer:
             weights are then those before the step.
         """
         torch.manual_seed(step_seed(self.cfg.SEED, self.step, self.process.rank))
+        if isinstance(self.model, FollowsTraining):
+            self.model.begin_step(self.step)
         rate = self.optimizer.param_groups[0]["lr"]
         try:
             with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):

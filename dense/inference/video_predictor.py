@@ -42,10 +42,10 @@ class StreamState:
 
 @dataclass(frozen=True)
 class _Prediction:
-    """One frame, nothing selected yet: ``logits`` ``(Q, K+1)`` so far, ``masks`` ``(Q, h, w)``, sizes as in ``window``."""
+    """One frame, nothing selected: ``probabilities`` ``(Q, K+1)`` so far, ``masks`` ``(Q, h, w)``, sizes as in ``window``."""
 
     frame: Frame
-    logits: Tensor
+    probabilities: Tensor
     masks: Tensor
     window: QueryWindow
 
@@ -125,7 +125,7 @@ class VideoPredictor:
             masks.append(last.encode(range(len(last.masks))))
         if last is None:
             raise AssertionError("a frame source without frames must raise VideoError")
-        scores, queries, labels = top_pairs(last.logits.softmax(-1)[:, :-1], self.max_objects)
+        scores, queries, labels = top_pairs(last.probabilities[:, :-1], self.max_objects)
         tracks = [
             Track(int(q), int(label), float(score), [frame[int(q)] for frame in masks])
             for score, q, label in zip(scores, queries, labels, strict=True)
@@ -166,7 +166,7 @@ class VideoPredictor:
             yield prediction.frame, self._select(prediction)
 
     def _select(self, prediction: _Prediction) -> FrameResult:
-        scores, labels = prediction.logits.softmax(-1)[:, :-1].max(-1)
+        scores, labels = prediction.probabilities[:, :-1].max(-1)
         order = scores.argsort(descending=True, stable=True).tolist()
         wanted = [q for q in order if float(scores[q]) >= self.min_score]
         encoded = prediction.encode(wanted)
@@ -196,7 +196,7 @@ class VideoPredictor:
                 state.frames += len(window.frames)
                 state.time_s = window.frames[-1].time_s
                 for t, frame in enumerate(window.frames):
-                    yield _Prediction(frame, predicted.logits[t], predicted.masks[:, t], predicted)
+                    yield _Prediction(frame, predicted.probabilities(t), predicted.masks[:, t], predicted)
                 if window.error is not None:
                     raise window.error
 

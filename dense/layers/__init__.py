@@ -7,9 +7,9 @@
 ``windows``     windows over a map of tokens: split, join, shift
 """
 
-from dense.layers.attention import CrossAttentionLayer, FeedForwardLayer, SelfAttentionLayer
+from dense.layers.attention import CrossAttentionLayer, FeedForwardLayer, LayerSettings, SelfAttentionLayer
 from dense.layers.deformable import DeformableAttention
-from dense.layers.mlp import MLP
+from dense.layers.mlp import MLP, caffe2_xavier
 from dense.layers.position import sine_position_encoding
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "CrossAttentionLayer",
     "DeformableAttention",
     "FeedForwardLayer",
+    "LayerSettings",
     "SelfAttentionLayer",
+    "caffe2_xavier",
     "sine_position_encoding",
 ]

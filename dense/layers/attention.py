@@ -1,9 +1,11 @@
 """Attention blocks with residual and LayerNorm, after (post-norm) or before (pre-norm) the attention (Mask2Former, §3.2.1)."""
 
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["CrossAttentionLayer", "FeedForwardLayer", "SelfAttentionLayer"]
+__all__ = ["CrossAttentionLayer", "FeedForwardLayer", "LayerSettings", "SelfAttentionLayer"]
 
 
 def _xavier(module: nn.Module) -> None:
@@ -58,6 +60,7 @@ class CrossAttentionLayer(nn.Module):
         x: Tensor,
         memory: Tensor,
         *,
+        query: Tensor | None = None,
         query_position: Tensor | None = None,
         key_position: Tensor | None = None,
         blocked: Tensor | None = None,
@@ -67,13 +70,15 @@ class CrossAttentionLayer(nn.Module):
         Args:
             x: ``(B, Q, C)``.
             memory: ``(B, S, C)``.
+            query: ``(B, Q, C)``, asks in place of ``x``, which then is only the residual (referring attention: DVIS).
             query_position: added to the query, broadcastable to ``(B, Q, C)``.
             key_position: added to the key (not the value), broadcastable to ``(B, S, C)``.
             blocked: ``(B, Q, S)`` bool, True = may not attend; shared by all heads. A row may not block every key.
 
         Returns: ``(B, Q, C)``.
         """
-        source = self.norm(x) if self.pre_norm else x
+        source = x if query is None else query
+        source = self.norm(source) if self.pre_norm else source
         if blocked is not None:
             blocked = blocked.repeat_interleave(self.multihead_attn.num_heads, dim=0)  # (B·M, Q, S)
         attended = self.multihead_attn(
@@ -100,3 +105,32 @@ class FeedForwardLayer(nn.Module):
         source = self.norm(x) if self.pre_norm else x
         out = x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(source)))))
         return out if self.pre_norm else self.norm(out)
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What all layers of a decoder share.
+
+    Attributes:
+        count: number of layers.
+        heads: attention heads.
+        hidden: width of the feed-forward blocks.
+        dropout: probability.
+        pre_norm: normalise before each block instead of after it.
+    """
+
+    count: int
+    heads: int
+    hidden: int
+    dropout: float = 0.0
+    pre_norm: bool = False
+
+    def attention(self, kind: type[SelfAttentionLayer] | type[CrossAttentionLayer], width: int) -> nn.ModuleList:
+        """One attention block per layer, ``width`` channels wide."""
+        blocks = range(self.count)
+        return nn.ModuleList(kind(width, self.heads, dropout=self.dropout, pre_norm=self.pre_norm) for _ in blocks)
+
+    def feed_forward(self, width: int) -> nn.ModuleList:
+        """One feed-forward block per layer, ``width`` channels wide outside."""
+        blocks = range(self.count)
+        return nn.ModuleList(FeedForwardLayer(width, self.hidden, dropout=self.dropout, pre_norm=self.pre_norm) for _ in blocks)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "caffe2_xavier"]
 
 
 class MLP(nn.Module):
@@ -24,3 +24,11 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]
+
+
+def caffe2_xavier(mlp: MLP) -> MLP:
+    """Set weights uniform with variance 1/inputs and biases zero, in place (what Caffe2 calls Xavier); returns its argument."""
+    for layer in (module for module in mlp.modules() if isinstance(module, nn.Linear)):
+        nn.init.kaiming_uniform_(layer.weight, a=1)
+        nn.init.zeros_(layer.bias)
+    return mlp

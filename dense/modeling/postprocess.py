@@ -1,13 +1,22 @@
 """From query predictions to results: resize, then semantic, instance or panoptic maps (Mask2Former, §4; MaskFormer, §3.4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Instances", "PanopticSegment", "instance_result", "panoptic_result", "resize_masks", "semantic_result", "top_pairs"]
+__all__ = [
+    "Instances",
+    "PanopticSegment",
+    "instance_result",
+    "panoptic_result",
+    "panoptic_segments",
+    "resize_masks",
+    "semantic_result",
+    "top_pairs",
+]
 
 
 @dataclass(frozen=True)
@@ -117,25 +126,53 @@ def panoptic_result(
     """
     scores, labels = logits.softmax(-1).max(-1)
     keep = (labels != logits.shape[-1] - 1) & (scores > object_threshold)
-    segment_map = torch.zeros(masks.shape[-2:], dtype=torch.int32, device=masks.device)
-    segments: list[PanopticSegment] = []
     if not keep.any():
-        return segment_map, segments
-    probability = masks[keep].sigmoid()
-    winner = (scores[keep][:, None, None] * probability).argmax(0)
+        return torch.zeros(masks.shape[-2:], dtype=torch.int32, device=masks.device), []
+    frames = [masks[keep].sigmoid()]
+    segment_map, segments, _ = panoptic_segments(frames, scores[keep], labels[keep], things, overlap_threshold)
+    return segment_map[0], segments
+
+
+def panoptic_segments(
+    frames: Iterable[Tensor], scores: Tensor, labels: Tensor, things: set[int] | frozenset[int], overlap_threshold: float
+) -> tuple[Tensor, list[PanopticSegment], list[int]]:
+    """Segments of an image or, one frame at a time, of a video; areas are counted over all frames.
+
+    Args:
+        frames: mask probabilities ``(N, H, W)`` of each frame.
+        scores: of the N ≥ 1 queries, ``(N,)``.
+        labels: their classes, ``(N,)``.
+        things: classes with instances; segments of the others are merged by class.
+        overlap_threshold: least share of a query's own mask that it must win.
+
+    Returns: segment ids ``(T, H, W)`` int32 (0 = none), the segments, and which of the N each one is from.
+    """
+    area, original, common = (torch.zeros(len(labels), dtype=torch.int64, device=labels.device) for _ in range(3))
+    owners = []
+    for probability in frames:
+        own = probability >= 0.5
+        winner = (scores[:, None, None] * probability).argmax(0)
+        inside = own.gather(0, winner[None])[0]
+        owner = torch.where(inside, winner, len(labels))  # the query whose region this pixel is, else N
+        area += winner.flatten().bincount(minlength=len(labels))
+        original += own.flatten(1).sum(1)
+        common += owner.flatten().bincount(minlength=len(labels) + 1)[:-1]
+        owners.append(owner.to(torch.int16))
+    numbers = [0] * (len(labels) + 1)
+    segments: list[PanopticSegment] = []
+    queries: list[int] = []
     stuff: dict[int, int] = {}
-    for k, label in enumerate(labels[keep].tolist()):
-        own = probability[k] >= 0.5
-        won = winner == k
-        region = won & own
-        area, original = int(won.sum()), int(own.sum())
-        if not (area and original and region.any()) or area / original < overlap_threshold:
+    counts = zip(labels.tolist(), area.tolist(), original.tolist(), common.tolist(), strict=True)
+    for k, (label, won, whole, region) in enumerate(counts):
+        if not region or won / whole < overlap_threshold:
             continue
         if label not in things and label in stuff:
-            segment_map[region] = stuff[label]
+            numbers[k] = stuff[label]
             continue
         segments.append(PanopticSegment(len(segments) + 1, label in things, label))
-        segment_map[region] = segments[-1].id
+        queries.append(k)
+        numbers[k] = segments[-1].id
         if label not in things:
             stuff[label] = segments[-1].id
-    return segment_map, segments
+    table = torch.tensor(numbers, dtype=torch.int32, device=labels.device)
+    return torch.stack([table[owner.long()] for owner in owners]), segments, queries

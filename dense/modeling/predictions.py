@@ -31,15 +31,18 @@ class DecoderOutput:
 
     Attributes:
         predictions: one per supervised state, the raw queries first, the final one last.
-        embeddings: final query state after the decoder's norm, ``(B, Q, C)``.
-        embeddings_without_norm: final query state as it stands, ``(B, Q, C)``.
+        embeddings: final query state after the decoder's norm, ``(B, Q, C)``; a decoder with a re-identification head appends
+            ``reid``, ``(B, Q, 2C)``.
+        embeddings_without_norm: final query state as it stands, ``(B, Q, C)``, with the same appendix.
         mask_features: ``(B, C, h, w)`` at stride 4.
+        reid: re-identification embeddings ``(B, Q, C)``, where the decoder has such a head.
     """
 
     predictions: list[MaskPrediction]
     embeddings: Tensor
     embeddings_without_norm: Tensor
     mask_features: Tensor
+    reid: Tensor | None = None
 
     @property
     def final(self) -> MaskPrediction:

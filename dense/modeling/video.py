@@ -7,10 +7,18 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from dense.modeling.postprocess import resize_masks, top_pairs
+from dense.errors import DataError, NonFiniteError
 from dense.modeling.predictions import MaskTargets
 
-__all__ = ["ClipObjects", "QueryWindow", "StreamingModel", "clip_targets", "select_objects"]
+__all__ = [
+    "FollowsTraining",
+    "QueryWindow",
+    "RunningLogits",
+    "StreamingModel",
+    "clip_targets",
+    "fused_probabilities",
+    "run_windows",
+]
 
 State = TypeVar("State")
 
@@ -24,12 +32,18 @@ class QueryWindow:
         masks: mask logits ``(Q, T, h, w)`` at stride 4 of the padded input.
         padded: (height, width) of the network's input, pixels.
         unpadded: (height, width) of the frames inside it, pixels.
+        auxiliary: logits of a second opinion, as ``logits``.
     """
 
     logits: Tensor
     masks: Tensor
     padded: tuple[int, int]
     unpadded: tuple[int, int]
+    auxiliary: Tensor | None = None
+
+    def probabilities(self, t: int) -> Tensor:
+        """Class probabilities up to and including frame ``t``, ``(Q, K+1)``; see ``fused_probabilities``."""
+        return fused_probabilities(self.logits[t], None if self.auxiliary is None else self.auxiliary[t])
 
 
 @runtime_checkable
@@ -45,31 +59,54 @@ class StreamingModel(Protocol):
         """Next frames, each ``(3, h, w)`` in 0 to 255 → predictions and the state after them."""
 
 
+@runtime_checkable
+class FollowsTraining(Protocol):
+    """A model whose losses change in the course of the training."""
+
+    def begin_step(self, step: int) -> None:
+        """The trainer says which step, from 0, comes next; so a continued run goes on where it was."""
+
+
 @dataclass(frozen=True)
-class ClipObjects:
-    """Objects of a clip: ``scores`` ``(N,)``, ``labels`` ``(N,)``, ``queries`` ``(N,)``, ``masks`` ``(N, T, H, W)`` bool."""
+class RunningLogits:
+    """Class logits of a video so far.
 
-    scores: Tensor
-    labels: Tensor
-    queries: Tensor
-    masks: Tensor
-
-
-def select_objects(logits: Tensor, masks: Tensor, count: int, window: QueryWindow, output: tuple[int, int]) -> ClipObjects:
-    """Video instance result: the best (query, class) pairs and their masks (MinVIS, §3.3; no threshold, no rescoring).
-
-    Args:
-        logits: video logits ``(Q, K+1)``.
-        masks: mask logits ``(Q, T, h, w)``.
-        count: number of pairs.
-        window: any window of the video, for its sizes.
-        output: (height, width) asked for.
+    Attributes:
+        total: sum over the frames seen, ``(Q, K+1)``; ``None`` before the first.
+        frames: number of frames seen.
     """
-    scores, queries, labels = top_pairs(logits.softmax(-1)[:, :-1], count)
-    order = queries.tolist()
-    binary = {q: resize_masks(masks[q][None], window.padded, window.unpadded, output)[0] > 0 for q in set(order)}
-    stacked = torch.stack([binary[q] for q in order]) if order else masks.new_zeros((0, masks.shape[1], *output)).bool()
-    return ClipObjects(scores.cpu(), labels.cpu(), queries.cpu(), stacked)
+
+    total: Tensor | None = None
+    frames: int = 0
+
+    def add(self, logits: Tensor) -> tuple[Tensor, "RunningLogits"]:
+        """Logits of the next frames ``(T, Q, K+1)`` → means up to and including each frame, same shape, and the new sum.
+
+        Raises: NonFiniteError naming the frames if they are NaN or infinite.
+        """
+        if not torch.isfinite(logits).all():
+            last = self.frames + len(logits) - 1
+            raise NonFiniteError(f"frames {self.frames} to {last}: the model's outputs are not finite.")
+        sums = logits.float().cumsum(0)
+        if self.total is not None:
+            sums = sums + self.total
+        counts = torch.arange(self.frames + 1, self.frames + len(logits) + 1, device=logits.device)
+        return sums / counts[:, None, None], RunningLogits(sums[-1], self.frames + len(logits))
+
+
+def run_windows(model: StreamingModel, frames: Sequence[Tensor], size: int) -> tuple[QueryWindow, Tensor]:
+    """A whole video, ``size`` frames at a time.
+
+    Returns: the last window, whose last logits are the video's, and the mask logits ``(Q, T, h, w)`` in float32 on the CPU.
+    Raises: DataError without frames.
+    """
+    if len(frames) == 0:
+        raise DataError("image: the video has no frame, expected at least one.")
+    state, masks = model.start(), []
+    for first in range(0, len(frames), size):
+        window, state = model.step(frames[first : first + size], state)
+        masks.append(window.masks.float().cpu())
+    return window, torch.cat(masks, dim=1)
 
 
 def clip_targets(frames: Sequence[Any], padded: tuple[int, int], device: torch.device) -> MaskTargets:
@@ -90,3 +127,12 @@ def clip_targets(frames: Sequence[Any], padded: tuple[int, int], device: torch.d
     for t, frame in enumerate(frames):
         masks[:, t, : frame.masks.shape[-2], : frame.masks.shape[-1]] = frame.masks[seen]
     return MaskTargets(labels[seen], masks, ids[seen]).to(device)
+
+
+def fused_probabilities(logits: Tensor, auxiliary: Tensor | None = None) -> Tensor:
+    """Softmax of video logits ``(Q, K+1)``; with others of the same shape, the greater of both for each class but the last."""
+    probabilities = logits.float().softmax(-1)
+    if auxiliary is None:
+        return probabilities
+    classes = torch.maximum(probabilities[:, :-1], auxiliary.float().softmax(-1)[:, :-1])
+    return torch.cat((classes, probabilities[:, -1:]), dim=1)

@@ -97,22 +97,24 @@ class MemoryAssociation:
         return order, Memory(reference, kept + fresh)
 
 
-def match_embeddings(current: Tensor, reference: Tensor) -> Tensor:
+def match_embeddings(current: Tensor, reference: Tensor, *, epsilon: float = 0.0) -> Tensor:
     """For each reference query, the current query that continues it: the assignment of the greatest total cosine similarity.
 
     Args:
         current: ``(Q, C)`` embeddings of this frame.
         reference: ``(Q, C)`` embeddings in the video's order.
+        epsilon: added to the norms; above 0, an embedding of zeros is allowed and is similar to nothing.
 
     Returns: ``(Q,)`` int64; ``current[result]`` stands in the video's order.
-    Raises: NonFiniteError if an embedding is NaN, infinite or zero.
+    Raises: NonFiniteError if an embedding is NaN or infinite, or zero without ``epsilon``.
     """
-    cost = 1 - _unit(reference) @ _unit(current).mT
+    with torch.autocast(current.device.type, enabled=False):
+        cost = 1 - _unit(reference, epsilon) @ _unit(current, epsilon).mT
     if not torch.isfinite(cost).all():
         raise NonFiniteError("query embeddings: not finite (NaN, infinity or a zero vector); frames cannot be matched.")
     _, columns = linear_sum_assignment(cost.detach().cpu().numpy())
     return torch.as_tensor(columns, dtype=torch.int64, device=current.device)
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x.float() / x.float().norm(dim=-1, keepdim=True)
+def _unit(x: Tensor, epsilon: float = 0.0) -> Tensor:
+    return x.float() / (x.float().norm(dim=-1, keepdim=True) + epsilon)

@@ -22,19 +22,25 @@ def add_config(cfg: CfgNode) -> None:
     cfg.MODEL.ASSOCIATION.DECAY = 0.9  # of MemoryAssociation: what old evidence keeps per frame, in [0, 1]
 
     cfg.MODEL.TRACKER = CfgNode()
+    cfg.MODEL.TRACKER.NAME = "ReferringTracker"
     cfg.MODEL.TRACKER.DECODER_LAYERS = 6
-    cfg.MODEL.TRACKER.NOISE_MODE = "none"  # none, rs (random shuffle), wa (weighted average), cc (crop and concatenate)
+    cfg.MODEL.TRACKER.NOISE_MODE = "NoNoise"  # or RandomShuffle, WeightedAverage, CropConcatenate (officially none, rs, wa, cc)
     cfg.MODEL.TRACKER.NOISE_RATIO = 0.5  # share of frames with noise
     cfg.MODEL.TRACKER.USE_CL = True  # contrastive loss on references
     cfg.MODEL.REFINER = CfgNode()
+    cfg.MODEL.REFINER.NAME = "TemporalRefiner"
     cfg.MODEL.REFINER.DECODER_LAYERS = 6
-    cfg.MODEL.REFINER.USE_CL = True
+    cfg.MODEL.REFINER.USE_CL = True  # contrastive loss with a memory of earlier videos
+    cfg.MODEL.REFINER.WINDOW = 0  # frames refined together at inference; 0: the whole video; a stream without end needs a limit
 
     plugin = cfg.MODEL.CL_PLUGIN = CfgNode()
-    plugin.CL_PLUGIN_NAME = "CTCLPlugin"
+    plugin.ENABLED = False  # contrastive training of a VideoSegmenter (official: architecture CTMinVIS)
+    plugin.CL_PLUGIN_NAME = "TrackletContrast"
     plugin.REID_WEIGHT, plugin.AUX_REID_WEIGHT = 2.0, 3.0
     plugin.NUM_NEGATIVES = 99  # queries - 1
-    plugin.MOMENTUM_EMBED, plugin.NOISE_EMBED = True, False
+    plugin.MOMENTUM_EMBED = True  # every second time an object is compared with its fused embedding, not its last one
+    plugin.NOISE_EMBED = False  # an absent object gets, in one of 1,000 frames, a random query as its positive
+    plugin.LATER_POSITIVE = "next"  # for an object not seen before; or published: with the slip of the official code
     plugin.FUSION_LOSS, plugin.BIO_CL, plugin.ONE_DIRECTION = False, False, True
 
     cfg.DATASETS.OV = True  # open vocabulary: names of all training sets together

@@ -1,4 +1,7 @@
-"""Video segmenter: frames are independent images in training; at inference queries are matched from frame to frame (MinVIS)."""
+"""Video segmenter: frames are independent images in training; at inference queries are matched from frame to frame (MinVIS).
+
+With a contrastive objective and a decoder that has a re-identification head, this is the segmenter of CTVIS and DVIS++.
+"""
 
 import math
 from collections.abc import Sequence
@@ -11,12 +14,15 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dense.config.checks import Range, check_ranges
-from dense.errors import ConfigError, DataError, NonFiniteError
 from dense.modeling.losses import SetCriterion
 from dense.modeling.meta_archs.image_segmenter import segmenter_parts
 from dense.modeling.preprocess import Preprocessor
-from dense.modeling.video import QueryWindow, clip_targets, select_objects
+from dense.modeling.video import QueryWindow, RunningLogits, clip_targets
 from dense.projects.dvis.association import ASSOCIATIONS, Association, Memory
+from dense.projects.dvis.contrast import TrackletContrast
+from dense.projects.dvis.registries import OBJECTIVES
+from dense.projects.dvis.results import VideoResults, results_from_config
+from dense.projects.dvis.segmenting import segment, video_result
 
 __all__ = ["SegmenterState", "VideoSegmenter"]
 
@@ -35,13 +41,16 @@ class SegmenterState:
 
     Attributes:
         memory: what the association remembers; ``None`` before the first frame.
-        logit_sum: sum over frames of the class logits ``(Q, K+1)`` in the video's order.
-        frames: number of frames seen.
+        logits: class logits so far, in the video's order.
     """
 
     memory: Memory | None = None
-    logit_sum: Tensor | None = None
-    frames: int = 0
+    logits: RunningLogits = RunningLogits()
+
+    @property
+    def frames(self) -> int:
+        """Number of frames seen."""
+        return self.logits.frames
 
 
 @META_ARCH_REGISTRY.register()
@@ -57,10 +66,11 @@ class VideoSegmenter(nn.Module):
         criterion: SetCriterion,
         preprocessor: Preprocessor,
         association: Association,
+        results: VideoResults,
         window: int,
         whole_video: bool,
-        max_objects: int,
         presence_threshold: float = 0.0,
+        contrast: TrackletContrast | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -68,25 +78,24 @@ class VideoSegmenter(nn.Module):
         self.criterion = criterion
         self.preprocessor = preprocessor
         self.association, self.presence_threshold = association, presence_threshold
-        self.window, self.whole_video, self.max_objects = window, whole_video, max_objects
+        self.results, self.window, self.whole_video, self.contrast = results, window, whole_video, contrast
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Read MODEL.MASK_FORMER.TEST.* and MODEL.ASSOCIATION.NAME.
+        """Read MODEL.MASK_FORMER.TEST.*, MODEL.ASSOCIATION.NAME and MODEL.CL_PLUGIN.{ENABLED, CL_PLUGIN_NAME}.
 
-        Raises: ConfigError for another task, an unknown part, or a number out of its range.
+        Raises: ConfigError for an unknown part, or a number out of its range.
         """
         check_ranges(cfg, _RANGES)
-        test = cfg.MODEL.MASK_FORMER.TEST
-        if test.TASK != "vis":
-            raise ConfigError(f"MODEL.MASK_FORMER.TEST.TASK: {test.TASK!r}, expected 'vis'; this model segments instances.")
+        test, plugin = cfg.MODEL.MASK_FORMER.TEST, cfg.MODEL.CL_PLUGIN
         return {
             **segmenter_parts(cfg),
             "association": ASSOCIATIONS.get(cfg.MODEL.ASSOCIATION.NAME)(cfg),
             "window": test.WINDOW_SIZE,
             "whole_video": not test.WINDOW_INFERENCE,
-            "max_objects": test.MAX_NUM,
+            "results": results_from_config(cfg),
             "presence_threshold": test.PRESENCE_THRESHOLD,
+            "contrast": OBJECTIVES.get(plugin.CL_PLUGIN_NAME)(cfg) if plugin.ENABLED else None,
         }
 
     @property
@@ -107,35 +116,14 @@ class VideoSegmenter(nn.Module):
         """
         if self.training:
             return self._losses(batch)
-        return [self._video(record) for record in batch]
+        return [video_result(self, record) for record in batch]
 
     def _losses(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
-        stack = self.preprocessor([frame for record in batch for frame in record["image"]])
-        output = self.sem_seg_head(self.backbone(stack.tensor))
+        stack, output = segment(self, [frame for record in batch for frame in record["image"]])
         clips = [clip_targets(record["instances"], stack.padded, self.device) for record in batch]
         targets = [clip.frame(t) for clip in clips for t in range(clip.masks.shape[1])]  # video by video, as the frames lie
-        return self.criterion.weighted(self.criterion(output.predictions, targets))
-
-    @torch.no_grad()
-    def _video(self, record: dict[str, Any]) -> dict[str, Any]:
-        frames = record["image"]
-        if len(frames) == 0:
-            raise DataError("image: the video has no frame, expected at least one.")
-        size = len(frames) if self.whole_video else self.window
-        state, masks = self.start(), []
-        for first in range(0, len(frames), size):
-            window, state = self.step(frames[first : first + size], state)
-            masks.append(window.masks.float().cpu())
-        output = record.get("height", window.unpadded[0]), record.get("width", window.unpadded[1])
-        objects = select_objects(window.logits[-1], torch.cat(masks, dim=1), self.max_objects, window, output)
-        return {
-            "image_size": output,
-            "pred_scores": objects.scores.tolist(),
-            "pred_labels": objects.labels.tolist(),
-            "pred_masks": list(objects.masks),
-            "pred_ids": objects.queries.tolist(),
-            "task": "vis",
-        }
+        losses = self.criterion.weighted(self.criterion(output.predictions, targets))
+        return losses if self.contrast is None else {**losses, **self.contrast(output, clips)}
 
     def start(self) -> SegmenterState:
         """State before the first frame."""
@@ -152,22 +140,16 @@ class VideoSegmenter(nn.Module):
         Returns: their predictions, and the state after them.
         Raises: NonFiniteError naming the frames if outputs are NaN or infinite.
         """
-        stack = self.preprocessor(frames)
-        output = self.sem_seg_head(self.backbone(stack.tensor))
-        final, memory, total = output.final, state.memory, state.logit_sum
-        if not torch.isfinite(final.logits).all():
-            raise NonFiniteError(
-                f"frames {state.frames} to {state.frames + len(frames) - 1}: the model's outputs are not finite."
-            )
-        masks, means = [], []
+        stack, output = segment(self, frames)
+        final, followed = output.final, output.embeddings if output.reid is None else output.reid
+        means, masks, logits, memory = [], [], state.logits, state.memory
         for t in range(len(frames)):
-            logits = final.logits[t].float()
-            order, memory = self.association(output.embeddings[t], logits, memory)
-            total = logits[order] if total is None else total + logits[order]
-            means.append(total / (state.frames + t + 1))
-            masks.append(self._present(final.masks[t, order, 0], logits[order]))
-        window = QueryWindow(torch.stack(means), torch.stack(masks, dim=1), stack.padded, stack.sizes[0])
-        return window, SegmenterState(memory, total, state.frames + len(frames))
+            order, memory = self.association(followed[t], final.logits[t].float(), memory)
+            mean, logits = logits.add(final.logits[t, order][None])
+            means.append(mean)
+            masks.append(self._present(final.masks[t, order, 0], final.logits[t, order].float()))
+        window = QueryWindow(torch.cat(means), torch.stack(masks, dim=1), stack.padded, stack.sizes[0])
+        return window, SegmenterState(memory, logits)
 
     def _present(self, masks: Tensor, logits: Tensor) -> Tensor:
         """Empty the masks ``(Q, h, w)`` of queries that this frame's logits ``(Q, K+1)`` take for no object.

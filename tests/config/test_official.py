@@ -28,11 +28,20 @@ def test_load_config__official_file__our_names(minvis):
     assert cfg.MODEL.MASK_FORMER.TEST.MAX_NUM == 10  # fixed in the official code, 20 by default
 
 
-def test_load_config__official_file__same_model_as_ours(minvis, root):
-    """Catches our own configuration drifting away from the official one in what the model is made of."""
-    theirs, ours = load_config(minvis).MODEL, load_config(root / "configs/dvis/ytvis19/minvis_r50.yaml").MODEL
-    for node in ("MASK_FORMER", "SEM_SEG_HEAD", "BACKBONE"):
+@pytest.mark.parametrize("name", ["MinVIS_R50", "CTVIS_R50"])
+def test_load_config__official_file__same_model_as_ours(minvis, root, name):
+    """Catches our own configuration drifting away from the official one in what the model is made of and how it is trained."""
+    official, own = (
+        load_config(minvis.with_name(f"{name}.yaml")),
+        load_config(root / f"configs/dvis/ytvis19/{name.lower()}.yaml"),
+    )
+    theirs, ours = official.MODEL, own.MODEL
+    for node in ("MASK_FORMER", "SEM_SEG_HEAD", "BACKBONE", "CL_PLUGIN"):
         assert theirs[node] == ours[node], node
+    for key in ("BASE_LR", "STEPS", "MAX_ITER", "IMS_PER_BATCH", "OPTIMIZER", "BACKBONE_MULTIPLIER"):
+        assert official.SOLVER[key] == own.SOLVER[key], key
+    for key in ("SAMPLING_FRAME_NUM", "SAMPLING_FRAME_RANGE"):
+        assert official.INPUT[key] == own.INPUT[key], key
     for key in ("DEPTH", "STRIDE_IN_1X1", "OUT_FEATURES", "STEM_OUT_CHANNELS", "NORM"):
         assert theirs.RESNETS[key] == ours.RESNETS[key]
     assert (theirs.PIXEL_MEAN, theirs.PIXEL_STD) == (ours.PIXEL_MEAN, ours.PIXEL_STD)

@@ -9,11 +9,14 @@ import logging
 import posixpath
 
 import pytest
+import torch
 
 from dense import load_config
 from dense.config.official import NAMES
 from dense.errors import ConfigError
 from dense.modeling.builder import build_model
+from dense.projects.dvis import VideoSegmenter
+from dense.projects.dvis.contrast import TrackletContrast
 
 SWIN_L = {"EMBED_DIM": 192, "DEPTHS": [2, 2, 18, 2], "NUM_HEADS": [6, 12, 24, 48], "WINDOW_SIZE": 12, "APE": False}
 
@@ -115,7 +118,7 @@ def test_load_config__every_official_file__effective_values(files):
         cfg = load_config(path)
         for key, value in values.items():
             wanted = NAMES.get(key, {}).get(value, value) if isinstance(value, str) else value
-            if key == "MODEL.MASK_FORMER.TEST.MAX_NUM" and values["MODEL.META_ARCHITECTURE"] == "MinVIS":
+            if key == "MODEL.MASK_FORMER.TEST.MAX_NUM" and values["MODEL.META_ARCHITECTURE"] in ("MinVIS", "CTMinVIS"):
                 wanted = 10  # fixed in the official code
             assert lookup(cfg, key) == wanted, f"{name}: {key}"
 
@@ -143,3 +146,39 @@ def test_build_model__part_that_is_not_here__is_named(files):
     path, _ = files["dvis_daq/ovis/DAQ_Online_R50.yaml"]
     with pytest.raises(ConfigError, match=r"MODEL\.META_ARCHITECTURE: unknown 'DVIS_DAQ_online'"):
         build_model(load_config(path, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ""]))
+
+
+PARTS = {  # what every official file of a segmenter says and the table leaves out
+    "MODEL.SEM_SEG_HEAD.NAME": "MaskFormerHead",
+    "MODEL.SEM_SEG_HEAD.IN_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.SEM_SEG_HEAD.NORM": "GN",
+    "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE": "multi_scale_pixel_decoder",
+    "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME": "VideoMultiScaleMaskedTransformerDecoder_dvisPlus",
+    "MODEL.DEVICE": "meta",
+    "MODEL.WEIGHTS": "",
+}
+
+
+@pytest.mark.parametrize("folder", ["ytvis19", "ytvis21", "ovis", "VIPSeg", "VSPW"])
+def test_build_model__official_ctvis__segmenter_that_trains_by_contrast(files, folder):
+    """Catches an official CTVIS file that loads and does not build, or builds without its contrastive objective."""
+    name = "CTVIS_r50" if folder == "VIPSeg" else "CTVIS_R50"
+    options = [word for pair in PARTS.items() for word in pair]
+    if folder == "VIPSeg":  # its data set is not known by name
+        options += ["MODEL.MASK_FORMER.TEST.THING_CLASSES", list(range(58))]
+    with torch.device("meta"):
+        model = build_model(load_config(files[f"dvis_Plus/{folder}/{name}.yaml"][0], options))
+    assert type(model) is VideoSegmenter
+    assert type(model.contrast) is TrackletContrast
+    assert model.contrast.weights == {"loss_reid": 2.0, "loss_aux_reid": 3.0}
+    assert model.sem_seg_head.predictor.reid_embed is not None
+
+
+def test_build_model__official_minvis__no_contrast(files):
+    """Catches an objective for every segmenter, because the official default of its name is never empty."""
+    decoder = ["MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME", "VideoMultiScaleMaskedTransformerDecoder_minvis"]
+    with torch.device("meta"):
+        options = [*(word for pair in PARTS.items() for word in pair), *decoder]
+        model = build_model(load_config(files["dvis_Plus/ytvis19/MinVIS_R50.yaml"][0], options))
+    assert model.contrast is None

@@ -254,3 +254,16 @@ def test_trainer__accumulated_gradients__are_cleared(make_trainer, feed):
     rate = trainer.optimizer.param_groups[0]["lr"]
     run(trainer, feed, 1)
     assert trainer.model.w.item() == pytest.approx((before - rate * trainer.model.w.grad).item(), rel=1e-6)
+
+
+def test_run_step__model_that_follows_the_training__is_told_the_step(make_trainer, feed):
+    """Catches a model whose schedule starts again when a run is continued."""
+    first, _ = make_trainer()
+    run(first, feed, 3)
+    first.save()
+    second, _ = make_trainer()
+    assert second.resume()
+    told = []
+    second.model.begin_step = told.append
+    run(second, feed, 2)
+    assert told == [3, 4]

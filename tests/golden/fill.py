@@ -66,7 +66,7 @@ class Arrays:
     """The arrays of one stored file whose names begin with ``prefix``."""
 
     def __init__(self, path: Path, prefix: str = "") -> None:
-        self.prefix = prefix
+        self.path, self.prefix = path, prefix
         stored = np.load(path, allow_pickle=False)
         self.values = {name.removeprefix(prefix): stored[name] for name in stored.files if name.startswith(prefix)}
 
@@ -117,3 +117,32 @@ class Replay:
         draw = self.left.pop(0)
         assert tuple(draw.shape) == tuple(shape), f"draw of {tuple(shape)}, the reference drew {tuple(draw.shape)}"
         return draw.to(device)
+
+
+class Recorder:
+    """Keeps everything that a part returned, call by call."""
+
+    def __init__(self, part) -> None:
+        self.part, self.calls = part, []
+
+    def __call__(self, *given):
+        self.calls.append(self.part(*given))
+        return self.calls[-1]
+
+
+def check_losses(arrays: Arrays, losses: Mapping[str, torch.Tensor], tolerance: float = 1e-5) -> None:
+    """The stored losses under the stored names, no others."""
+    assert sorted(losses) == sorted(arrays["loss_names"].tolist())
+    for name, value in zip(arrays["loss_names"].tolist(), arrays["losses"].tolist(), strict=True):
+        assert abs(losses[name].item() - value) <= tolerance * max(1.0, abs(value)), f"{name}: {losses[name].item()}, {value}"
+
+
+def check_criterion(arrays: Arrays, criterion, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Stored matches (``criterion.matcher`` is a ``Recorder``), losses and weighted total; returns the total."""
+    for c, call in enumerate(criterion.matcher.calls):
+        for i, pair in enumerate(call):
+            assert torch.stack(pair).tolist() == arrays[f"call{c}.match{i}"].tolist()
+    check_losses(arrays, losses)
+    total = torch.stack(list(criterion.weighted(losses).values())).sum()
+    assert abs(total.item() - float(arrays["weighted_total"])) <= 1e-5 * abs(total.item())
+    return total

@@ -39,7 +39,7 @@ class Recorder(nn.Module):
 
 def at_once(model, frames, **size):
     """What the model's own forward gives for a clip, by query: label, score, masks (the best class of each query)."""
-    model.max_objects = 10_000  # every (query, class) pair
+    model.results.max_objects = 10_000  # every (query, class) pair
     record = {"image": [torch.from_numpy(f.transpose(2, 0, 1).copy()) for f in frames], **size}
     (result,) = model([record])
     best = {}
@@ -83,7 +83,7 @@ def test_predict__any_window__equals_the_models_own_forward(predictor, clip, win
     result = predicting.predict(frames)
     inputs = [predicting.input.tensor(f).permute(1, 2, 0).numpy() for f in frames]
     assert inputs[0].shape == (64, 88, 3)
-    predicting.model.max_objects = 9
+    predicting.model.results.max_objects = 9
     record = {"image": [torch.from_numpy(f.transpose(2, 0, 1).copy()) for f in inputs], "height": 80, "width": 110}
     (expected,) = predicting.model([record])
     assert [t.track_id for t in result.tracks] == expected["pred_ids"]

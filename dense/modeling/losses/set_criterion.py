@@ -21,7 +21,7 @@ Matcher = Callable[[MaskPrediction, Sequence[MaskTargets]], list[Match]]
 
 @CRITERIA.register
 class SetCriterion(nn.Module):
-    """Losses of a list of predictions against the targets; every prediction is matched on its own."""
+    """Losses of a list of predictions against the targets; every prediction is matched on its own, or all as one guide."""
 
     empty_weight: Tensor
 
@@ -66,32 +66,43 @@ class SetCriterion(nn.Module):
         }
 
     def forward(self, predictions: Sequence[MaskPrediction], targets: Sequence[MaskTargets]) -> dict[str, Tensor]:
-        """Unweighted losses.
+        """Unweighted losses; see ``matched``."""
+        return self.matched(predictions, targets)[0]
+
+    def matched(
+        self, predictions: Sequence[MaskPrediction], targets: Sequence[MaskTargets], guide: MaskPrediction | None = None
+    ) -> tuple[dict[str, Tensor], list[Match]]:
+        """Unweighted losses and the matches.
 
         Args:
             predictions: the final one last; the earlier ones are the auxiliary ones, in order.
             targets: one per record of the batch.
+            guide: what is matched in place of the predictions, once for all of them; ``None`` = each is matched itself.
 
-        Returns: ``loss_ce``, ``loss_mask``, ``loss_dice`` of the final prediction, with suffix ``_i`` of auxiliary ``i``.
+        Returns: ``loss_ce``, ``loss_mask``, ``loss_dice`` of the final prediction, with suffix ``_i`` of auxiliary ``i``; and
+            the matches made last, which are those of the last auxiliary prediction, if there is any.
         """
         num_masks = self._count(targets, predictions[-1].logits.device)
-        losses = self._losses(predictions[-1], targets, num_masks)
+        given = None if guide is None else self.matcher(guide, targets)
+        losses, matches = self._losses(predictions[-1], targets, num_masks, given)
         if self.deep_supervision:
             for i, prediction in enumerate(predictions[:-1]):
-                losses |= {f"{name}_{i}": loss for name, loss in self._losses(prediction, targets, num_masks).items()}
-        return losses
+                auxiliary, matches = self._losses(prediction, targets, num_masks, given)
+                losses |= {f"{name}_{i}": loss for name, loss in auxiliary.items()}
+        return losses, matches
 
     def weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """Each loss times its weight; losses without a weight are dropped."""
         stem = {name: name.rstrip("0123456789").rstrip("_") for name in losses}
         return {name: loss * self.weights[stem[name]] for name, loss in losses.items() if stem[name] in self.weights}
 
-    def _losses(self, prediction: MaskPrediction, targets: Sequence[MaskTargets], num_masks: float) -> dict[str, Tensor]:
-        matches = self.matcher(prediction, targets)
-        return {
-            "loss_ce": self._class_loss(prediction.logits, targets, matches),
-            **self._mask_losses(prediction.masks, targets, matches, num_masks),
-        }
+    def _losses(
+        self, prediction: MaskPrediction, targets: Sequence[MaskTargets], num_masks: float, matches: list[Match] | None
+    ) -> tuple[dict[str, Tensor], list[Match]]:
+        if matches is None:
+            matches = self.matcher(prediction, targets)
+        losses = {"loss_ce": self._class_loss(prediction.logits, targets, matches)}
+        return losses | self._mask_losses(prediction.masks, targets, matches, num_masks), matches
 
     def _class_loss(self, logits: Tensor, targets: Sequence[MaskTargets], matches: list[Match]) -> Tensor:
         classes = torch.full(logits.shape[:2], self.num_classes, dtype=torch.int64, device=logits.device)

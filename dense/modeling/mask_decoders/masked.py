@@ -1,6 +1,5 @@
 """Masked transformer decoder: each query attends only where its previous mask is (Mask2Former, §3.2.1)."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import fvcore.nn.weight_init as weight_init
@@ -10,30 +9,18 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d
 from torch import Tensor, nn
 
-from dense.layers import MLP, CrossAttentionLayer, FeedForwardLayer, SelfAttentionLayer, sine_position_encoding
+from dense.layers import (
+    MLP,
+    CrossAttentionLayer,
+    LayerSettings,
+    SelfAttentionLayer,
+    caffe2_xavier,
+    sine_position_encoding,
+)
 from dense.modeling.predictions import DecoderOutput, MaskPrediction
 from dense.modeling.registries import MASK_DECODERS
 
-__all__ = ["LayerSettings", "MaskedDecoder"]
-
-
-@dataclass(frozen=True)
-class LayerSettings:
-    """What all layers of a decoder share.
-
-    Attributes:
-        count: number of layers.
-        heads: attention heads.
-        hidden: width of the feed-forward blocks.
-        dropout: probability.
-        pre_norm: normalise before each block instead of after it.
-    """
-
-    count: int
-    heads: int
-    hidden: int
-    dropout: float = 0.0
-    pre_norm: bool = False
+__all__ = ["MaskedDecoder", "ReidentifyingDecoder"]
 
 
 @MASK_DECODERS.register
@@ -52,14 +39,13 @@ class MaskedDecoder(nn.Module):
         layers: LayerSettings,
         levels: int = 3,
         enforce_input_projection: bool = False,
+        reid_embed: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        options: dict[str, Any] = {"dropout": layers.dropout, "pre_norm": layers.pre_norm}
-        heads, blocks = layers.heads, range(layers.count)
         self.levels, self.width = levels, width
-        self.transformer_cross_attention_layers = nn.ModuleList(CrossAttentionLayer(width, heads, **options) for _ in blocks)
-        self.transformer_self_attention_layers = nn.ModuleList(SelfAttentionLayer(width, heads, **options) for _ in blocks)
-        self.transformer_ffn_layers = nn.ModuleList(FeedForwardLayer(width, layers.hidden, **options) for _ in blocks)
+        self.transformer_cross_attention_layers = layers.attention(CrossAttentionLayer, width)
+        self.transformer_self_attention_layers = layers.attention(SelfAttentionLayer, width)
+        self.transformer_ffn_layers = layers.feed_forward(width)
         self.decoder_norm = nn.LayerNorm(width)
         self.query_feat = nn.Embedding(queries, width)
         self.query_embed = nn.Embedding(queries, width)
@@ -68,6 +54,7 @@ class MaskedDecoder(nn.Module):
         self.input_proj = nn.ModuleList(_projection(in_channels, width) if project else nn.Sequential() for _ in range(levels))
         self.class_embed = nn.Linear(width, num_classes + 1)
         self.mask_embed = MLP(width, width, mask_width, 3)
+        self.reid_embed = reid_embed
 
     @classmethod
     def from_config(cls, cfg: CfgNode, in_channels: int) -> dict[str, Any]:
@@ -111,7 +98,14 @@ class MaskedDecoder(nn.Module):
             x = own(x, query_position)
             x = feed_forward(x)
             predictions.append(self._predict(x, mask_features))
-        return DecoderOutput(predictions, self.decoder_norm(x), x, mask_features)
+        return self._output(predictions, x, mask_features)
+
+    def _output(self, predictions: list[MaskPrediction], x: Tensor, mask_features: Tensor) -> DecoderOutput:
+        normed = self.decoder_norm(x)
+        if self.reid_embed is None:
+            return DecoderOutput(predictions, normed, x, mask_features)
+        reid = self.reid_embed(normed)  # the same half for both (DVIS++)
+        return DecoderOutput(predictions, torch.cat((normed, reid), -1), torch.cat((x, reid), -1), mask_features, reid)
 
     def _memories(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[torch.Size]]:
         """Per level: keys and values ``(B, h·w, C)`` (the level's embedding reaches both), positions ``(h·w, C)``, sizes."""
@@ -130,6 +124,24 @@ class MaskedDecoder(nn.Module):
         normed = self.decoder_norm(x)
         masks = torch.einsum("bqc,bchw->bqhw", self.mask_embed(normed), mask_features)
         return MaskPrediction(self.class_embed(normed), masks[:, :, None])
+
+
+@MASK_DECODERS.register
+class ReidentifyingDecoder(MaskedDecoder):
+    """A masked decoder with a re-identification head: its embeddings are twice as wide (CTVIS; DVIS++)."""
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, in_channels: int) -> dict[str, Any]:
+        """Read MODEL.MASK_FORMER.{REID_HIDDEN_DIM, NUM_REID_HEAD_LAYERS} beside the keys of ``MaskedDecoder``."""
+        keys = cfg.MODEL.MASK_FORMER
+        return {
+            **super().from_config(cfg, in_channels),
+            "reid_embed": _reid_head(keys.HIDDEN_DIM, keys.REID_HIDDEN_DIM, keys.NUM_REID_HEAD_LAYERS),
+        }
+
+
+def _reid_head(width: int, hidden: int, layers: int) -> nn.Module:
+    return caffe2_xavier(MLP(width, hidden, width, layers)) if layers else nn.Identity()
 
 
 def _projection(inputs: int, outputs: int) -> Conv2d:

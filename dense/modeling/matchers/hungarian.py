@@ -14,7 +14,7 @@ from dense.modeling.losses.points import PointSource, sample_at_points, uniform_
 from dense.modeling.predictions import MaskPrediction, MaskTargets
 from dense.modeling.registries import MATCHERS
 
-__all__ = ["HungarianMatcher", "Match"]
+__all__ = ["HungarianMatcher", "Match", "assign"]
 
 #: query indices (ascending) and target indices, both ``(min(Q, N),)`` int64
 Match = tuple[Tensor, Tensor]
@@ -64,11 +64,7 @@ class HungarianMatcher:
         """
         matches = []
         for record, target in enumerate(targets):
-            cost = self.cost(prediction.logits[record], prediction.masks[record], target)
-            if not torch.isfinite(cost).all():
-                raise NonFiniteError(f"record {record} of the batch: the model's outputs are not finite (NaN or infinity).")
-            rows, columns = linear_sum_assignment(cost.cpu().numpy())
-            matches.append((torch.as_tensor(rows, dtype=torch.int64), torch.as_tensor(columns, dtype=torch.int64)))
+            matches.append(assign(self.cost(prediction.logits[record], prediction.masks[record], target), record))
         return matches
 
     @torch.no_grad()
@@ -88,3 +84,14 @@ class HungarianMatcher:
         t = t.view(len(target.masks), x.shape[1])
         with torch.autocast(masks.device.type, enabled=False):
             return self.mask_weight * mask_cost(x, t) + self.class_weight * class_cost + self.dice_weight * overlap_cost(x, t)
+
+
+def assign(cost: Tensor, record: int) -> Match:
+    """The assignment of least total cost: ``(Q, N)`` → query indices (ascending) and target indices, ``(min(Q, N),)`` each.
+
+    Raises: NonFiniteError naming the record of the batch if a cost is NaN or infinite.
+    """
+    if not torch.isfinite(cost).all():
+        raise NonFiniteError(f"record {record} of the batch: the model's outputs are not finite (NaN or infinity).")
+    rows, columns = linear_sum_assignment(cost.cpu().numpy())
+    return torch.as_tensor(rows, dtype=torch.int64), torch.as_tensor(columns, dtype=torch.int64)

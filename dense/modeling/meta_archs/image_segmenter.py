@@ -26,7 +26,7 @@ from dense.modeling.preprocess import ImageStack, Preprocessor
 from dense.modeling.registries import CRITERIA
 from dense.registry import nearest
 
-__all__ = ["ImageSegmenter", "segmenter_parts"]
+__all__ = ["ImageSegmenter", "segmenter_parts", "things_from_config"]
 
 
 def segmenter_parts(cfg: CfgNode) -> dict[str, Any]:
@@ -50,17 +50,18 @@ def segmenter_parts(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def _things(cfg: CfgNode) -> frozenset[int] | None:
+def things_from_config(cfg: CfgNode, reason: str) -> frozenset[int]:
     """Class indices of the things: TEST.THING_CLASSES, else those of DATASETS.TRAIN[0] as Detectron2's catalog or our own says.
 
-    Returns: ``None`` where nothing needs them (panoptic results are off).
-    Raises: ConfigError if panoptic results are on and nobody knows the things.
+    Args:
+        cfg: configuration.
+        reason: the key and value that make the things necessary, for the error.
+
+    Raises: ConfigError if nobody knows the things.
     """
     test, names = cfg.MODEL.MASK_FORMER.TEST, cfg.DATASETS.TRAIN
     if test.THING_CLASSES:
         return frozenset(test.THING_CLASSES)
-    if not test.PANOPTIC_ON:
-        return None
     mapping = getattr(MetadataCatalog.get(names[0]), "thing_dataset_id_to_contiguous_id", None) if names else None
     if mapping is not None:
         return frozenset(mapping.values())
@@ -68,7 +69,7 @@ def _things(cfg: CfgNode) -> frozenset[int] | None:
         things = thing_classes(*with_kinds(names[:1], cfg.DATASETS.DATASET_TYPE)[0]) if names else frozenset()
     except DenseError as error:
         raise ConfigError(
-            f"MODEL.MASK_FORMER.TEST.PANOPTIC_ON: True, but which classes are things is not known ({error})"
+            f"{reason}, but which classes are things is not known ({error})"
             " List their indices in MODEL.MASK_FORMER.TEST.THING_CLASSES."
         ) from error
     return frozenset(range(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)) if things is None else things
@@ -119,7 +120,7 @@ class ImageSegmenter(nn.Module):
         return {
             **segmenter_parts(cfg),
             "tasks": frozenset(task for task, wanted in on.items() if wanted),
-            "things": _things(cfg),
+            "things": things_from_config(cfg, "MODEL.MASK_FORMER.TEST.PANOPTIC_ON: True") if test.PANOPTIC_ON else None,
             "max_instances": cfg.TEST.DETECTIONS_PER_IMAGE,
             "object_threshold": test.OBJECT_MASK_THRESHOLD,
             "overlap_threshold": test.OVERLAP_THRESHOLD,

@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling import build_backbone
 from torch import nn
 
-from dense import load_checkpoint, load_config
+from dense import build_model, load_checkpoint, load_config
 from dense.checkpoint.converting import LAYOUTS, fit_to_model, layout, recognise
 from dense.checkpoint.converting.swin import resize_bias_table
 from dense.errors import CheckpointError
@@ -156,6 +156,39 @@ def test_official__older_names__become_todays(golden):
     assert set(fit.tensors) == set(own)
     assert fit_to_model(own, own).layout == "ours"
     assert set(layout("official").from_ours(own).tensors) == set(own)
+
+
+def check_in_and_out(manifest, model):
+    own = model.state_dict()
+    official = {name: torch.empty(shape, device="meta") for name, shape in manifest.items()}
+    assert recognise(official).name == "official"
+    fit = fit_to_model(official, own)
+    assert {k: list(v.shape) for k, v in fit.tensors.items()} == {k: list(v.shape) for k, v in own.items()}
+    assert not fit.dropped
+    back = layout("official").from_ours(own)
+    assert {k: list(v.shape) for k, v in back.tensors.items()} == manifest
+    assert not back.dropped
+
+
+def ctvis(root, *options):
+    file = root / "configs/dvis/ytvis19/ctvis_r50.yaml"
+    with torch.device("meta"):
+        return build_model(load_config(file, ["MODEL.DEVICE", "meta", "MODEL.WEIGHTS", "", *options]))
+
+
+def test_official__ctvis__in_and_out_nothing_missing_nothing_left(golden):
+    """Catches names of the re-identification head that differ from the official ones, in either direction."""
+    whole = json.loads(golden("manifests/DVIS_Plus_Offline_R50_ytvis19.json").read_text(encoding="utf-8"))
+    manifest = {name: shape for name, shape in whole.items() if not name.startswith(("tracker.", "refiner."))}
+    assert len(manifest) == 564
+    check_in_and_out(manifest, ctvis(golden(".").parents[1]))
+
+
+@pytest.mark.parametrize(("name", "classes"), [("ytvis19", 40), ("vipseg", 124)])
+def test_official__ctvis_manifest__in_and_out_nothing_missing_nothing_left(shared, golden, name, classes):
+    """As above, with the key lists of CTVIS itself, which are not part of the repository."""
+    manifest = json.loads((shared / f"specs/manifests/CTVIS_R50_{name}.json").read_text(encoding="utf-8"))["state_dict"]
+    check_in_and_out(manifest, ctvis(golden(".").parents[1], "MODEL.SEM_SEG_HEAD.NUM_CLASSES", classes))
 
 
 def test_to_ours__two_names_for_one__raises():

@@ -11,17 +11,6 @@ from dense.modeling.predictions import MaskPrediction, MaskTargets
 CASES = ["image_criterion", "image_criterion_no_target", "video_criterion", "video_criterion_two_frames"]
 
 
-class Recorder:
-    """A matcher that keeps what it returned."""
-
-    def __init__(self, matcher):
-        self.matcher, self.calls = matcher, []
-
-    def __call__(self, prediction, targets):
-        self.calls.append(self.matcher(prediction, targets))
-        return self.calls[-1]
-
-
 def build(draw, settings=(48, 5, 0.1, 2.0, 5.0, 5.0, 3.0, 0.75), **options):
     points, classes, no_object, class_weight, mask_weight, dice_weight, oversample, importance = (float(v) for v in settings)
     matcher = HungarianMatcher(
@@ -29,7 +18,7 @@ def build(draw, settings=(48, 5, 0.1, 2.0, 5.0, 5.0, 3.0, 0.75), **options):
     )
     return SetCriterion(
         num_classes=int(classes),
-        matcher=Recorder(matcher),
+        matcher=matcher,
         weights={"loss_ce": class_weight, "loss_mask": mask_weight, "loss_dice": dice_weight},
         no_object_weight=no_object,
         num_points=int(points),
@@ -55,17 +44,10 @@ def test_set_criterion__reference_draws__equal_reference(golden, parity, case):
         targets.append(MaskTargets(arrays.tensor(f"target{i}.labels"), mask if mask.dim() == 4 else mask[:, None]))
     draws = arrays.draws()
     criterion = build(draws, settings)
+    criterion.matcher = parity.Recorder(criterion.matcher)
     losses = criterion(predictions, targets)
     assert not draws.left
-    for c, call in enumerate(criterion.matcher.calls):
-        for i, pair in enumerate(call):
-            assert torch.stack(pair).tolist() == arrays[f"call{c}.match{i}"].tolist()
-    assert sorted(losses) == sorted(arrays["loss_names"].tolist())
-    for name, value in zip(arrays["loss_names"].tolist(), arrays["losses"].tolist(), strict=True):
-        assert losses[name].item() == pytest.approx(value, rel=1e-5, abs=1e-5), name
-    total = torch.stack(list(criterion.weighted(losses).values())).sum()
-    assert total.item() == pytest.approx(float(arrays["weighted_total"]), rel=1e-5)
-    total.backward()
+    parity.check_criterion(arrays, criterion, losses).backward()
     assert arrays.distance("grad_logits", logits.grad) < 1e-5
     assert arrays.distance("grad_masks", masks.grad) < 1e-5
 
@@ -96,11 +78,12 @@ def test_set_criterion__weights__drop_what_has_none():
     assert {k: v.item() for k, v in criterion.weighted(losses).items()} == {"loss_ce": 2.0, "loss_dice_12": 10.0}
 
 
-def test_set_criterion__without_deep_supervision__final_losses_only():
+def test_set_criterion__without_deep_supervision__final_losses_only(parity):
     """Catches a switch that is read and ignored."""
     logits, masks, targets = empty_batch()
     prediction = MaskPrediction(logits, masks)
     criterion = build(lambda shape, device: torch.rand(shape), deep_supervision=False)
+    criterion.matcher = parity.Recorder(criterion.matcher)
     assert sorted(criterion([prediction, prediction, prediction], targets)) == ["loss_ce", "loss_dice", "loss_mask"]
     assert len(criterion.matcher.calls) == 1
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dense.modeling.mask_decoders.masked import LayerSettings, MaskedDecoder, _blocked
+from dense.layers import LayerSettings
+from dense.modeling.mask_decoders.masked import MaskedDecoder, _blocked
 
 
 def build(arrays):

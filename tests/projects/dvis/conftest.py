@@ -1,9 +1,10 @@
-"""MinVIS at its official size, built once."""
+"""MinVIS at its official size, built once; stored draws of noisers."""
 
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from dense import build_model, load_checkpoint, load_config
 
@@ -35,3 +36,58 @@ def minvis(official_config, manifest, parity):
     model = build_model(official_config()).eval()
     load_checkpoint(model, parity.state_dict(manifest), strict=True)
     return model
+
+
+class ReplayedDraws:
+    """Hands out the reference's draws; another kind, order or shape fails the test."""
+
+    def __init__(self, arrays, name="draw"):
+        kinds = arrays[f"{name}_kinds"].tolist()
+        self.left = [(kind, arrays.tensor(f"{name}{i:02d}")) for i, kind in enumerate(kinds)]
+
+    def _next(self, kind, count):
+        assert self.left, f"one draw too many: {kind}"
+        stored, value = self.left.pop(0)
+        assert stored == kind, f"drew a {kind}, the reference drew a {stored}"
+        assert value.numel() == count
+        return value.flatten()
+
+    def coin(self):
+        return float(self._next("coin", 1))
+
+    def permutation(self, count):
+        return self._next("permutation", count)
+
+    def weights(self, count):
+        return self._next("weight", count)
+
+    def cuts(self, count, width):
+        cut = self._next("cut", count)
+        assert 0 <= int(cut.min()) <= int(cut.max()) < width
+        return cut
+
+
+@pytest.fixture
+def replayed():
+    """Function from stored arrays to the draws in them."""
+    return ReplayedDraws
+
+
+@pytest.fixture
+def identity_draws():
+    """Draws whose permutation is the reversal and whose coin says noise."""
+
+    class Draws:
+        def coin(self):
+            return 0.0
+
+        def permutation(self, count):
+            return torch.arange(count).flip(0)
+
+        def weights(self, count):
+            return torch.linspace(0, 0.99, count)
+
+        def cuts(self, count, width):
+            return torch.arange(count) % width
+
+    return Draws()

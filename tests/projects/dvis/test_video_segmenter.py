@@ -12,6 +12,7 @@ from dense.modeling.predictions import DecoderOutput, MaskPrediction
 from dense.modeling.preprocess import Preprocessor
 from dense.projects.dvis import VideoSegmenter
 from dense.projects.dvis.association import FrameAssociation
+from dense.projects.dvis.results import InstanceResults
 
 QUERIES, CLASSES = 6, 3
 
@@ -46,7 +47,7 @@ def scripted(frames, window=2, whole_video=False, seed=0):
         association=FrameAssociation(),
         window=window,
         whole_video=whole_video,
-        max_objects=4,
+        results=InstanceResults(max_objects=4),
     ).eval()
     return model, [torch.full((3, 30, 28), float(t)) for t in range(frames)], shuffles
 
@@ -180,12 +181,12 @@ def test_training__outputs_not_finite__raise(tiny):
         weight.data.copy_(kept)
 
 
-def test_from_config__other_task__raises(root):
-    """Catches panoptic video asked of a model that gives instances."""
+def test_from_config__unknown_task__raises(root):
+    """Catches a task that nobody knows, taken for another."""
     cfg = load_config(
-        root / "configs/dvis/ytvis19/minvis_r50.yaml", ["MODEL.MASK_FORMER.TEST.TASK", "vps", "MODEL.DEVICE", "meta"]
+        root / "configs/dvis/ytvis19/minvis_r50.yaml", ["MODEL.MASK_FORMER.TEST.TASK", "vos", "MODEL.DEVICE", "meta"]
     )
-    with torch.device("meta"), pytest.raises(ConfigError, match="TASK: 'vps'"):
+    with torch.device("meta"), pytest.raises(ConfigError, match="TASK: unknown 'vos'"):
         build_model(cfg)
 
 

@@ -1,0 +1,49 @@
+"""What a video's results are made of, and how masks come to the size asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dense.modeling.postprocess import resize_masks
+
+__all__ = ["VideoEvidence", "VideoResults"]
+
+
+@dataclass(frozen=True)
+class VideoEvidence:
+    """Predictions for a whole video.
+
+    Attributes:
+        probabilities: class probabilities ``(Q, K+1)``; fused ones need not sum to 1.
+        masks: mask logits ``(Q, T, h, w)`` at stride 4 of the padded input.
+        padded: (height, width) of the network's input, pixels.
+        unpadded: (height, width) of the frames inside it, pixels.
+        output: (height, width) asked for, pixels.
+    """
+
+    probabilities: Tensor
+    masks: Tensor
+    padded: tuple[int, int]
+    unpadded: tuple[int, int]
+    output: tuple[int, int]
+
+    def mask_logits(self, query: int) -> Tensor:
+        """One query's mask logits at the output size, ``(T, H, W)``."""
+        return resize_masks(self.masks[query][None], self.padded, self.unpadded, self.output)[0]
+
+    def frame_probabilities(self, queries: Tensor) -> Iterator[Tensor]:
+        """Mask probabilities of some queries, frame by frame, ``(N, H, W)``; the sigmoid comes before the second resizing."""
+        chosen = self.masks[queries.to(self.masks.device)]
+        for t in range(chosen.shape[1]):
+            inside = resize_masks(chosen[:, t], self.padded, self.unpadded, self.unpadded).sigmoid()
+            yield F.interpolate(inside[:, None], size=self.output, mode="bilinear", align_corners=False)[:, 0]
+
+
+class VideoResults(Protocol):
+    """Turns evidence into the result of one task."""
+
+    def __call__(self, evidence: VideoEvidence) -> dict[str, Any]:
+        """Returns ``image_size``, ``task`` and the entries of the task."""
