@@ -28,7 +28,7 @@ class KeyReport:
         missing: keys of the model that the checkpoint does not have; they keep their values.
         mismatched: keys of both with different shapes, as ``(key, checkpoint's shape, model's shape)``; they keep their values.
         dropped: keys of the checkpoint that its layout keeps for other purposes (classifier, counters of batch norms).
-        resized: position tables that were resampled to the model's window size; they are among ``loaded``.
+        resized: position tables and patch kernels that were resampled to the model's sizes; they are among ``loaded``.
         layout: ``"ours"``, or whose names the checkpoint had (``dense.checkpoint.converting``).
     """
 

@@ -112,6 +112,7 @@ def _backbones(cfg: CfgNode) -> None:
     adapter.VIT_WEIGHT = "dinov2_vitl14_pretrain.pth"
     adapter.FREEZE_VIT, adapter.FINETUNE, adapter.FINETUNE_INDEXES = True, False, [0]
     adapter.WITH_CP = True  # recompute activations in the backward pass instead of keeping them
+    adapter.INJECTORS = False  # let the adapter flow back into the ViT, as in the ViT-Adapter paper; official: never
     clip = cfg.MODEL.FC_CLIP = CfgNode()  # frozen CLIP towers for open vocabularies
     clip.CLIP_MODEL_NAME, clip.CLIP_PRETRAINED_WEIGHTS = "convnext_large_d_320", "laion2b_s29b_b131k_ft_soup"
     clip.EMBED_DIM = 768

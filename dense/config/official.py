@@ -16,7 +16,7 @@ NAMES: dict[str, dict[str, str]] = {
         "DVIS_Plus_online": "OnlineVideoSegmenter",
         "DVIS_Plus_offline": "OfflineVideoSegmenter",
     },
-    "MODEL.BACKBONE.NAME": {"D2SwinTransformer": "SwinBackbone"},
+    "MODEL.BACKBONE.NAME": {"D2SwinTransformer": "SwinBackbone", "D2VitAdapterDinoV2": "ViTAdapterBackbone"},
     "MODEL.SEM_SEG_HEAD.NAME": {"MaskFormerHead": "SegmenterHead"},
     "MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME": {"MSDeformAttnPixelDecoder": "DeformablePixelDecoder"},
     "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME": {

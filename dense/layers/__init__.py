@@ -1,24 +1,39 @@
 """Building blocks of transformers; plain torch, no Detectron2.
 
-``attention``   post- or pre-norm self-attention, cross-attention and feed-forward blocks (start here)
-``deformable``  multi-scale deformable attention as a module
-``mlp``         stack of linear layers with ReLU between
-``position``    sine position encoding of a grid
-``windows``     windows over a map of tokens: split, join, shift
+``attention``     post- or pre-norm self-attention, cross-attention and feed-forward blocks (start here)
+``batch_norm``    batch norm over all devices
+``deformable``    multi-scale deformable attention as a module
+``drop_path``     stochastic depth
+``mlp``           feed-forward parts: ReLU stack, GELU, gated
+``position``      sine encoding of a grid, centres of its cells, learnt tables at other sizes
+``vision_block``  block of a plain vision transformer
+``windows``       windows over a map of tokens: split, join, shift
 """
 
 from dense.layers.attention import CrossAttentionLayer, FeedForwardLayer, LayerSettings, SelfAttentionLayer
+from dense.layers.batch_norm import SharedBatchNorm
 from dense.layers.deformable import DeformableAttention
-from dense.layers.mlp import MLP, caffe2_xavier
-from dense.layers.position import sine_position_encoding
+from dense.layers.drop_path import drop_path
+from dense.layers.mlp import MLP, FeedForward, GatedFeedForward, caffe2_xavier
+from dense.layers.position import cell_centres, resize_position_table, sine_position_encoding
+from dense.layers.vision_block import LayerScale, PackedSelfAttention, VisionBlock
 
 __all__ = [
     "MLP",
     "CrossAttentionLayer",
     "DeformableAttention",
+    "FeedForward",
     "FeedForwardLayer",
+    "GatedFeedForward",
+    "LayerScale",
     "LayerSettings",
+    "PackedSelfAttention",
     "SelfAttentionLayer",
+    "SharedBatchNorm",
+    "VisionBlock",
     "caffe2_xavier",
+    "cell_centres",
+    "drop_path",
+    "resize_position_table",
     "sine_position_encoding",
 ]

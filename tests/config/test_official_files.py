@@ -5,11 +5,13 @@ base, so that the chains of ``_BASE_`` are walked as with the originals.
 """
 
 import csv
+import json
 import logging
 import posixpath
 
 import pytest
 import torch
+from detectron2.modeling import build_backbone
 
 from dense import load_config
 from dense.config.official import NAMES
@@ -182,3 +184,39 @@ def test_build_model__official_minvis__no_contrast(files):
         options = [*(word for pair in PARTS.items() for word in pair), *decoder]
         model = build_model(load_config(files["dvis_Plus/ytvis19/MinVIS_R50.yaml"][0], options))
     assert model.contrast is None
+
+
+def is_vit(values):
+    return values["MODEL.BACKBONE.NAME"] == "D2VitAdapterDinoV2"
+
+
+def test_build_backbone__every_official_vit_file__asks_for_the_same_network(files, golden):
+    """Catches official ViT-L files that load and whose backbone has other names than published checkpoints."""
+    settings = []
+    for path, values in files.values():
+        if is_vit(values):
+            node = load_config(path).MODEL
+            assert node.BACKBONE.NAME == "ViTAdapterBackbone"
+            settings.append(node.VIT_ADAPTER)
+    assert len(settings) == 29
+    assert all(node == settings[0] for node in settings)
+    path = files["dvis_Plus/VIPSeg/vit_adapter/DVIS_Plus_Offline_VitAdapterL.yaml"][0]
+    with torch.device("meta"):
+        backbone = build_backbone(load_config(path, ["MODEL.VIT_ADAPTER.VIT_WEIGHT", ""]))
+    manifest = json.loads(golden("manifests/VitAdapterL_backbone.json").read_text(encoding="utf-8"))
+    assert {f"backbone.{k}": list(v.shape) for k, v in backbone.state_dict().items()} == manifest
+
+
+def test_build_model__minvis_with_the_official_vit_values__is_built(files, root):
+    """Catches a head that does not fit the four maps of equal width (shapes only); the head's keys are those of our file."""
+    _, values = files["dvis_Plus/ytvis19/vit_adapter/MinVIS_VitAdapterL.yaml"]
+    options = ["MODEL.DEVICE", "meta", "MODEL.WEIGHTS", "", "MODEL.VIT_ADAPTER.VIT_WEIGHT", ""]
+    for key, value in values.items():
+        if key.startswith(("MODEL.BACKBONE.", "MODEL.VIT_ADAPTER.", "MODEL.MASK_FORMER.NUM")):
+            options += [key, value]
+    with torch.device("meta"):
+        model = build_model(load_config(root / "configs" / "dvis" / "ytvis19" / "minvis_r50.yaml", options))
+    weights = model.state_dict()
+    assert weights["sem_seg_head.predictor.query_feat.weight"].shape == (200, 256)
+    assert weights["sem_seg_head.pixel_decoder.input_proj.0.0.weight"].shape == (256, 1024, 1, 1)
+    assert not any(p.requires_grad for name, p in model.named_parameters() if "vit_module" in name)

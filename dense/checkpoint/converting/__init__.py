@@ -7,6 +7,7 @@
 ``detectron2``                ImageNet ResNets of Detectron2
 ``torchvision``               ImageNet ResNets of torchvision
 ``swin``                      ImageNet Swin Transformers
+``dinov2``                    plain vision transformers: DINOv2's files, and timm's
 """
 
 from dense.checkpoint.converting.layout import Converted, Layout

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dense.checkpoint.converting.detectron2 import DETECTRON2
+from dense.checkpoint.converting.dinov2 import DINOV2, TIMM_VIT, resize_patch_kernel
 from dense.checkpoint.converting.layout import Converted, Layout
 from dense.checkpoint.converting.official import OFFICIAL
 from dense.checkpoint.converting.swin import SWIN, resize_bias_table
@@ -16,11 +17,18 @@ from dense.registry import nearest
 
 __all__ = ["LAYOUTS", "Fit", "fit_to_model", "layout", "recognise"]
 
-LAYOUTS = {entry.name: entry for entry in (OFFICIAL, TRANSFORMERS, DETECTRON2, TORCHVISION, SWIN)}
+LAYOUTS = {entry.name: entry for entry in (OFFICIAL, TRANSFORMERS, DETECTRON2, TORCHVISION, SWIN, DINOV2, TIMM_VIT)}
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
-#: where a backbone stands: as the model itself, in a segmenter, below a feature pyramid
-_PLACES = (("backbone.", ""), ("backbone.", "backbone.bottom_up."), ("backbone.bottom_up.", "backbone."))
+#: where a backbone stands: as the model itself, in a segmenter, below a feature pyramid; a transformer without its adapter
+_PLACES = (
+    ("backbone.", ""),
+    ("backbone.", "backbone.bottom_up."),
+    ("backbone.bottom_up.", "backbone."),
+    ("backbone.vit_module.", ""),
+    ("backbone.vit_module.", "backbone."),
+)
+_PATCH_KERNEL = "patch_embed.proj.weight"
 _BIAS_TABLE, _INDEX = "relative_position_bias_table", "relative_position_index"
 
 
@@ -32,7 +40,7 @@ class Fit:
         layout: name of the layout it had, ``"ours"`` if nothing was to be done.
         tensors: our name → tensor.
         dropped: names of the checkpoint that no model of ours has a use for.
-        resized: our names of tables that were resampled to the model's window size.
+        resized: our names of tensors that were resampled to the model's window or patch size.
     """
 
     layout: str
@@ -68,8 +76,9 @@ def fit_to_model(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Fi
             placed = _at_its_place(other.tensors, own)
             if _rank(placed, own) > _rank(converted.tensors, own):
                 best, converted = entry.name, Converted(placed, other.dropped)
-    ready, resized = _at_window_size(converted.tensors, own)
-    return Fit(best, ready, converted.dropped, resized)
+    ready, tables = _at_window_size(converted.tensors, own)
+    ready, kernels = _at_patch_size(ready, own)
+    return Fit(best, ready, converted.dropped, tables + kernels)
 
 
 def _fitting(tensors: Collection[str], own: Collection[str]) -> int:
@@ -114,4 +123,15 @@ def _at_window_size(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> tu
         index = name.replace(_BIAS_TABLE, _INDEX)
         if index in own and (index not in tensors or name in resized):
             ready[index] = own[index]
+    return ready, resized
+
+
+def _at_patch_size(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Resample the kernel of the patch projection if only its sides differ."""
+    ready, resized = dict(tensors), []
+    for name, kernel in tensors.items():
+        wanted = own[name].shape if name.endswith(_PATCH_KERNEL) and name in own else None
+        if wanted and kernel.dim() == len(wanted) == 4 and kernel.shape[:2] == wanted[:2] and kernel.shape != wanted:
+            ready[name] = resize_patch_kernel(kernel, wanted[2])
+            resized.append(name)
     return ready, resized

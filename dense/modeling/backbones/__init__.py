@@ -1,10 +1,14 @@
 """Backbones beyond Detectron2's own (ResNet).
 
-``swin``           Swin Transformer under the official names
-``timm_backbone``  any timm model with feature maps, through one adapter
+``swin``                Swin Transformer under the official names
+``timm_backbone``       any timm model with feature maps, through one adapter
+``vision_transformer``  plain vision transformer with DINOv2's sizes and names; a trunk, not a backbone by itself
+``vit_adapter``         DINOv2 with an adapter that gives four maps; its parts are in ``adapter_parts``
 """
 
 from dense.modeling.backbones.swin import SwinBackbone
 from dense.modeling.backbones.timm_backbone import TimmBackbone
+from dense.modeling.backbones.vision_transformer import DINOV2_SIZES, TransformerSize, VisionTransformer
+from dense.modeling.backbones.vit_adapter import ViTAdapterBackbone
 
-__all__ = ["SwinBackbone", "TimmBackbone"]
+__all__ = ["DINOV2_SIZES", "SwinBackbone", "TimmBackbone", "TransformerSize", "ViTAdapterBackbone", "VisionTransformer"]

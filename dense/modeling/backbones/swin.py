@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dense.errors import ConfigError
+from dense.layers.drop_path import drop_path
+from dense.layers.mlp import FeedForward
 from dense.layers.windows import join_windows, relative_position_index, shifted_window_mask, split_windows
 
 __all__ = ["BlockSettings", "SwinBackbone"]
@@ -79,20 +81,6 @@ class WindowAttention(nn.Module):
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
 
 
-class FeedForward(nn.Module):
-    """Linear, GELU, linear."""
-
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(…, C)`` → ``(…, C)``."""
-        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(x)))))  # type: ignore[no-any-return]
-
-
 class SwinBlock(nn.Module):
     """Window attention and a feed-forward part, each after a LayerNorm and beside a skip connection."""
 
@@ -102,12 +90,12 @@ class SwinBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn = WindowAttention(width, heads, settings)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = FeedForward(width, int(width * settings.mlp_ratio), settings.dropout)
+        self.mlp = FeedForward(width, int(width * settings.mlp_ratio), dropout=settings.dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """``(B, H, W, C)`` → same; ``mask`` ``(n, N, N)`` is that of the padded map and serves only shifted blocks."""
-        x = x + self._drop(self._attend(self.norm1(x), mask))
-        return x + self._drop(self.mlp(self.norm2(x)))
+        x = x + drop_path(self._attend(self.norm1(x), mask), self.drop_path, training=self.training)
+        return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, training=self.training)
 
     def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
         height, width = x.shape[1:3]
@@ -120,13 +108,6 @@ class SwinBlock(nn.Module):
         if self.shift:
             x = x.roll((self.shift, self.shift), dims=(1, 2))
         return x[:, :height, :width]
-
-    def _drop(self, x: Tensor) -> Tensor:
-        """Stochastic depth: in training, leave the branch out for some images and scale it for the others."""
-        if not self.training or self.drop_path == 0.0:
-            return x
-        keep = torch.rand(x.shape[0], *(1,) * (x.dim() - 1), device=x.device) >= self.drop_path
-        return x * keep.to(x.dtype) / (1.0 - self.drop_path)
 
 
 class PatchMerging(nn.Module):

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from torch import Tensor, nn
 
-from dense.layers import DeformableAttention, sine_position_encoding
+from dense.layers import DeformableAttention, cell_centres, sine_position_encoding
 from dense.modeling.registries import PIXEL_DECODERS
 
 __all__ = ["DeformablePixelDecoder"]
@@ -62,21 +62,11 @@ class DeformableEncoder(nn.Module):
                 for m, (h, w), embed in zip(maps, sizes, self.level_embed, strict=True)
             ]
         )
-        reference_points = _cell_centres(sizes, x)
+        reference_points = cell_centres(sizes, len(sizes), x)
         for layer in self.encoder.layers:  # type: ignore[union-attr]
             x = layer(x, position, reference_points, shapes)
         parts = x.split([h * w for h, w in sizes], dim=1)
         return [p.mT.unflatten(2, tuple(size)) for p, size in zip(parts, sizes, strict=True)]
-
-
-def _cell_centres(sizes: list[torch.Size], like: Tensor) -> Tensor:
-    """``(1, S, L, 2)``: each cell's own centre as (x, y) in [0, 1], the same for every level it looks at."""
-    centres = []
-    for h, w in sizes:
-        y = (torch.arange(h, dtype=like.dtype, device=like.device) + 0.5) / h
-        x = (torch.arange(w, dtype=like.dtype, device=like.device) + 0.5) / w
-        centres.append(torch.stack((x[None].expand(h, w), y[:, None].expand(h, w)), dim=-1).flatten(0, 1))
-    return torch.cat(centres)[None, :, None].expand(1, -1, len(sizes), 2)
 
 
 @PIXEL_DECODERS.register

@@ -1,4 +1,4 @@
-"""Detectron2's ResNet-50 as our configurations build it, against the reference's numbers."""
+"""Detectron2's ResNets as our configurations build them, against the reference's numbers."""
 
 import pytest
 import torch
@@ -8,10 +8,11 @@ from dense import load_config
 
 
 @pytest.mark.golden
-def test_resnet50__reference_weights__equal_reference(golden, parity, root):
+@pytest.mark.parametrize(("depth", "file", "prefix"), [(50, "mask2former.npz", "r50."), (101, "backbones.npz", "r101.")])
+def test_resnet__reference_weights__equal_reference(golden, parity, root, depth, file, prefix):
     """Catches a stride in the wrong convolution, another stem, or norms that are not frozen."""
-    arrays = parity.Arrays(golden("mask2former.npz"), "r50.")
-    cfg = load_config(root / "configs" / "dvis" / "base_r50.yaml")
+    arrays = parity.Arrays(golden(file), prefix)
+    cfg = load_config(root / "configs" / "dvis" / "base_r50.yaml", ["MODEL.RESNETS.DEPTH", depth])
     backbone = build_backbone(cfg).eval()
     shapes = arrays.shapes()
     assert {f"backbone.{k}": list(v.shape) for k, v in backbone.state_dict().items()} == shapes
