@@ -41,7 +41,6 @@ def build(root, *options):
         (f"{FORMER}.IMPORTANCE_SAMPLE_RATIO", 1.5, "1.5, expected 0 to 1"),
         (f"{FORMER}.DROPOUT", 1.5, "1.5, expected 0 to 1"),
         (f"{FORMER}.DICE_WEIGHT", -1.0, "-1.0, expected 0 or more"),
-        (f"{FORMER}.TEST.OVERLAP_THRESHOLD", float("nan"), "nan, expected 0 to 1"),
         ("TEST.DETECTIONS_PER_IMAGE", 0, "0, expected 1 or more"),
         ("MODEL.PIXEL_STD", [1.0, 0.0, 1.0], "PIXEL_STD .*deviations above 0"),
         ("MODEL.PIXEL_MEAN", [1.0], "PIXEL_MEAN .*three numbers each"),

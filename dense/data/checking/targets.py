@@ -10,6 +10,7 @@ from typing import Any
 from dense.data.datasets.images import InstanceSource, PanopticSource, SemanticSource, image_dataset_kinds, resolve_semantic
 from dense.data.datasets.kinds import find_dataset
 from dense.data.datasets.video_instances import DatasetSource, dataset_names
+from dense.data.datasets.video_maps import PanopticVideoSource, SemanticVideoSource, video_map_kinds
 from dense.errors import ConfigError, DataError
 from dense.io import read_json
 from dense.registry import nearest
@@ -60,7 +61,7 @@ def find_targets(
 
     Raises: ConfigError for a name that is nothing of these; DataError for a file that is no data set or cannot be read.
     """
-    registered = {**image_dataset_kinds(), **dict.fromkeys(dataset_names(), "video_instance")}
+    registered = {**image_dataset_kinds(), **video_map_kinds(), **dict.fromkeys(dataset_names(), "video_instance")}
     if name in registered:
         found = [_from_source(find_dataset(name, registered[name]))]
     else:
@@ -103,6 +104,10 @@ def _from_source(source: Any) -> Target:  # noqa: ANN401  each kind has its own 
         return Target("coco", str(source.json_path), source.image_root)
     if isinstance(source, DatasetSource):
         return Target("youtube-vis", str(source.json_path), source.image_root)
+    if isinstance(source, PanopticVideoSource):
+        return Target("vipseg", str(source.json_path), source.image_root, source.png_root)
+    if isinstance(source, SemanticVideoSource):
+        return Target("vspw", str(source.root / f"{source.split}.txt"))
     raise ConfigError(f"data set {source!r}: cannot be checked. Give its annotation file instead.")
 
 

@@ -2,6 +2,7 @@
 
 ``video_instances``     YouTube-VIS, OVIS, the world, one's own: ``resolve_dataset`` → ``DatasetSource`` (start here)
 ``images``              COCO, ADE20K, Cityscapes, the world's images, one's own
+``video_maps``            VIPSeg, VSPW, the world in their layouts
 ``coco_subsets``        the parts of COCO that video models train with
 ``category_maps``       classes of one data set as those of another
 ``kinds``               kinds of data sets: ``find_dataset(name, kind)``

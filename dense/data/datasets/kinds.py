@@ -12,6 +12,14 @@ from dense.data.datasets.images import (
     resolve_semantic,
 )
 from dense.data.datasets.video_instances import dataset_names, resolve_dataset
+from dense.data.datasets.video_maps import (
+    PanopticVideoSource,
+    SemanticVideoSource,
+    resolve_panoptic_videos,
+    resolve_semantic_videos,
+    things_first,
+    video_map_kinds,
+)
 from dense.errors import ConfigError
 from dense.registry import nearest
 
@@ -19,6 +27,8 @@ __all__ = ["KINDS", "check_kind", "find_dataset", "thing_classes", "with_kinds"]
 
 KINDS: dict[str, Callable[[str], Any]] = {
     "video_instance": resolve_dataset,
+    "video_panoptic": resolve_panoptic_videos,
+    "video_semantic": resolve_semantic_videos,
     "image_instance": resolve_instances,
     "image_panoptic": resolve_panoptic,
     "image_semantic": resolve_semantic,
@@ -54,7 +64,7 @@ def with_kinds(names: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, st
     """
     if names and not kinds:
         raise ConfigError(f"DATASETS.DATASET_TYPE: empty, expected one of {', '.join(KINDS)} per data set.")
-    registered = {**image_dataset_kinds(), **dict.fromkeys(dataset_names(), "video_instance")}
+    registered = {**image_dataset_kinds(), **video_map_kinds(), **dict.fromkeys(dataset_names(), "video_instance")}
     return [(name, registered.get(name, kinds[min(index, len(kinds) - 1)])) for index, name in enumerate(names)]
 
 
@@ -65,9 +75,12 @@ def thing_classes(name: str, kind: str) -> frozenset[int] | None:
         be read.
     """
     source = find_dataset(name, kind)
-    if isinstance(source, SemanticSource):
+    if isinstance(source, SemanticSource | SemanticVideoSource):
         raise ConfigError(f"data set {name!r}: a semantic data set does not say which classes are things.")
-    if not isinstance(source, PanopticSource):
+    if not isinstance(source, PanopticSource | PanopticVideoSource):
         return None
     categories = source.categories if source.categories is not None else source.read().categories
+    if isinstance(source, PanopticVideoSource):
+        classes = things_first(categories)
+        return frozenset(classes[category.id] for category in categories if category.isthing)
     return frozenset(rank for rank, category in enumerate(categories) if category.isthing)

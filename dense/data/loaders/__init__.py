@@ -3,7 +3,7 @@
 * ``build``: :func:`build_train_loader`, :func:`build_combined_train_loader`, :func:`build_test_loader`. Read first.
 * ``samplers``: :class:`ResumableSampler`, :class:`CombinedSampler`, :func:`shard`: which sample when.
 * ``clip_dataset``: :class:`VideoClipDataset`, :class:`VideoTestDataset`, :func:`drop_unannotated`.
-* ``image_dataset``: :class:`ImageTrainDataset`.
+* ``indexed_dataset``: :class:`IndexedTrainDataset`.
 * ``transport``: a batch of thousands of tensors through one file descriptor.
 * ``seeding``: generators as functions of plain numbers.
 * ``config``: the same loaders from a config (:func:`train_loader_from_config`, :func:`test_loader_from_config`).
@@ -19,12 +19,12 @@ from dense.data.loaders.config import (
     video_augmentation_from_config,
 )
 from dense.data.loaders.image_config import image_augmentation_from_config
-from dense.data.loaders.image_dataset import ImageTrainDataset
+from dense.data.loaders.indexed_dataset import IndexedTrainDataset
 from dense.data.loaders.samplers import CombinedSampler, ResumableSampler, shard
 
 __all__ = [
     "CombinedSampler",
-    "ImageTrainDataset",
+    "IndexedTrainDataset",
     "ResumableSampler",
     "TrainLoader",
     "VideoClipDataset",

@@ -20,7 +20,8 @@ from dense.data.loaders.image_config import (
     semantic_annotations,
     trains_on_images,
 )
-from dense.data.loaders.image_dataset import ImageTrainDataset
+from dense.data.loaders.indexed_dataset import IndexedTrainDataset
+from dense.data.loaders.video_map_config import video_region_mapper
 from dense.data.mappers import (
     FrameSampler,
     ImageAnnotations,
@@ -151,16 +152,21 @@ def _extra(name: str) -> ClipAugmentation:
 def _train_set(cfg: "CfgNode", name: str, kind: str, classes: ClassMap | None, seed: int) -> SizedDataset:
     if kind == "video_instance":
         return _video_clips(cfg, name, classes, seed)
-    return _images(cfg, _IMAGES[kind](cfg, name, classes), seed)
+    if kind in ("video_panoptic", "video_semantic"):
+        clips = video_region_mapper(cfg, name, kind)
+        return IndexedTrainDataset(clips, len(clips.maps), seed)
+    if kind == "image_instance":
+        return _images(cfg, instance_annotations(cfg, name, classes), seed)
+    return _images(cfg, _IMAGES[kind](cfg, name), seed)
 
 
-def _images(cfg: "CfgNode", annotations: ImageAnnotations, seed: int) -> ImageTrainDataset:
+def _images(cfg: "CfgNode", annotations: ImageAnnotations, seed: int) -> IndexedTrainDataset:
     """Single images for an image model; for a video model clips made of them."""
     if trains_on_images(cfg):
         mapper = ImageSegmentationMapper(annotations, image_augmentation_from_config(cfg.INPUT), _bgr(cfg.INPUT))
-        return ImageTrainDataset(mapper, seed)
+        return IndexedTrainDataset(mapper, len(annotations), seed)
     clips = ImageClipMapper(annotations, _sampler(cfg.INPUT), pseudo_augmentation_from_config(cfg.INPUT), _bgr(cfg.INPUT))
-    return ImageTrainDataset(clips, seed)
+    return IndexedTrainDataset(clips, len(annotations), seed)
 
 
 def _video_clips(cfg: "CfgNode", name: str, classes: ClassMap | None, seed: int) -> VideoClipDataset:
@@ -205,12 +211,13 @@ def _training_sets(cfg: "CfgNode") -> list[tuple[str, str, ClassMap | None]]:
             )
     sets = with_kinds(node.TRAIN, node.DATASET_TYPE)
     for _, kind in sets:
-        if kind in ("video_panoptic", "video_semantic"):
-            raise ConfigError(
-                f"DATASETS.DATASET_TYPE: '{kind}' is not yet supported. Use video_instance, {', '.join(_IMAGES)}."
-            )
         check_kind(kind, "DATASETS.DATASET_TYPE")
     last = sets[-1]
+    for (name, kind), mapped in zip(sets[:-1], node.DATASET_NEED_MAP, strict=False):
+        if mapped and kind not in ("video_instance", "image_instance"):
+            raise ConfigError(
+                f"DATASETS.DATASET_NEED_MAP: True for {name!r}, but only instance sets can be mapped. Set it to False."
+            )
     return [
         (name, kind, _map_to(last, name, kind) if mapped and (name, kind) != last else None)
         for (name, kind), mapped in zip(sets, node.DATASET_NEED_MAP, strict=True)
@@ -250,8 +257,7 @@ def _nearest(name: str, known: Sequence[str] | dict[str, Any]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
-_IMAGES: dict[str, Callable[["CfgNode", str, ClassMap | None], ImageAnnotations]] = {
-    "image_instance": instance_annotations,
+_IMAGES: dict[str, Callable[["CfgNode", str], ImageAnnotations]] = {
     "image_panoptic": panoptic_annotations,
     "image_semantic": semantic_annotations,
 }

@@ -74,18 +74,16 @@ def instance_annotations(cfg: "CfgNode", name: str, classes: ClassMap | None = N
     return InstanceAnnotations(dataset, images, classes)
 
 
-def panoptic_annotations(cfg: "CfgNode", name: str, classes: ClassMap | None = None) -> PanopticAnnotations:
-    """Things and stuff of a COCO panoptic set; arguments and errors as ``instance_annotations``."""
-    _not_mapped(name, classes)
+def panoptic_annotations(cfg: "CfgNode", name: str) -> PanopticAnnotations:
+    """Things and stuff of a COCO panoptic set; errors as ``instance_annotations``."""
     dataset = resolve_panoptic(name).read()
     images = [i for i in dataset.images if not _filtered(cfg) or any(not segment.iscrowd for segment in i.segments)]
     _check(cfg, name, dataset.category_names, images)
     return PanopticAnnotations(dataset, images)
 
 
-def semantic_annotations(cfg: "CfgNode", name: str, classes: ClassMap | None = None) -> SemanticAnnotations:
-    """Classes of label maps; arguments and errors as ``instance_annotations``."""
-    _not_mapped(name, classes)
+def semantic_annotations(cfg: "CfgNode", name: str) -> SemanticAnnotations:
+    """Classes of label maps; errors as ``instance_annotations``."""
     dataset = resolve_semantic(name).read()
     _check(cfg, name, dataset.category_names, dataset.images)
     return SemanticAnnotations(dataset, dataset.images)
@@ -125,13 +123,6 @@ def _flip(name: str) -> tuple[ClipAugmentation, ...]:
     if name not in _FLIPS:
         raise ConfigError(f"INPUT.RANDOM_FLIP: '{name}', expected one of {', '.join(_FLIPS)}.")
     return _FLIPS[name]
-
-
-def _not_mapped(name: str, classes: ClassMap | None) -> None:
-    if classes is not None:
-        raise ConfigError(
-            f"DATASETS.DATASET_NEED_MAP: True for {name!r}, but only instance sets can be mapped. Set it to False."
-        )
 
 
 def _filtered(cfg: "CfgNode") -> bool:

@@ -101,7 +101,6 @@ def test_video_augmentation_from_config__jitter__replaces_crop_and_resize(cfg):
         ("INPUT", "MIN_SIZE_TRAIN_SAMPLING", "by_clip", "MIN_SIZE_TRAIN_SAMPLING"),
         ("DATASETS", "TRAIN", (), "DATASETS.TRAIN: empty"),
         ("DATASETS", "DATASET_RATIO", [1.0, 2.0], "DATASET_RATIO: 2 entries, expected 1"),
-        ("DATASETS", "DATASET_TYPE", ["video_panoptic"], "'video_panoptic' is not yet supported"),
         ("DATASETS", "DATASET_TYPE", ["video_instances"], "Did you mean 'video_instance'"),
         ("DATASETS", "DATASET_NEED_MAP", [True, False], "DATASET_NEED_MAP: 2 entries, expected 1"),
         ("SOLVER", "IMS_PER_BATCH", 0, "IMS_PER_BATCH"),
