@@ -2,6 +2,7 @@
 
 ``video_instances``    AP of video instance segmentation: ``evaluate_video_instances`` (start here)
 ``instances``          AP of boxes and masks in images: ``evaluate_instances``
+``lvis``               AP with federated annotations: ``evaluate_lvis``
 ``panoptic``           panoptic quality: ``evaluate_panoptic``
 ``semantic``           mean IoU: ``evaluate_semantic``
 ``average_precision``  COCO's protocol: matching, precision at recall points
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dense.evaluation.instances import evaluate_instances
+    from dense.evaluation.lvis import evaluate_lvis
     from dense.evaluation.panoptic import evaluate_panoptic
     from dense.evaluation.semantic import evaluate_semantic
     from dense.evaluation.video_errors import analyse_video_errors
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "analyse_video_errors",
     "evaluate_instances",
+    "evaluate_lvis",
     "evaluate_panoptic",
     "evaluate_semantic",
     "evaluate_video_instances",
@@ -43,6 +46,7 @@ __all__ = [
 _WHERE = {
     "analyse_video_errors": "dense.evaluation.video_errors",
     "evaluate_instances": "dense.evaluation.instances",
+    "evaluate_lvis": "dense.evaluation.lvis",
     "evaluate_panoptic": "dense.evaluation.panoptic",
     "evaluate_semantic": "dense.evaluation.semantic",
     "evaluate_video_instances": "dense.evaluation.video_instances",

@@ -13,6 +13,7 @@ import numpy as np
 
 from dense.data.formats.coco import ImageDataset, parse_coco, read_coco
 from dense.data.formats.image_results import Detection, parse_detections, read_detections
+from dense.data.formats.lvis import LvisDataset
 from dense.data.formats.youtube_vis import AnnotationsMissingError
 from dense.errors import ConfigError, DataError, DependencyError
 from dense.evaluation.video_instances import PrecisionTables, summarise
@@ -86,10 +87,15 @@ def _plain(detection: Detection) -> dict[str, Any]:
 
 
 def instance_tables(
-    dataset: ImageDataset, detections: Sequence[Detection], overlap: Overlap, limits: tuple[int, int, int] = (1, 10, 100)
+    dataset: ImageDataset,
+    detections: Sequence[Detection],
+    overlap: Overlap,
+    limits: tuple[int, int, int] = (1, 10, 100),
+    federation: LvisDataset | None = None,
 ) -> PrecisionTables:
     """Precision and recall of each category (contiguous order); NaN where a category has no object in the area range.
 
+    With ``federation`` only what was looked for counts (``dense.evaluation.lvis``).
     Raises: DependencyError without faster-coco-eval.
     """
     try:
@@ -100,13 +106,16 @@ def instance_tables(
     logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
     image_ids = {image.id: number for number, image in enumerate(sorted(dataset.images, key=lambda i: i.id), start=1)}
     class_ids = {category_id: rank + 1 for category_id, rank in dataset.contiguous_ids.items()}
-    truth = COCO(_coco(dataset, image_ids, class_ids, _annotations(dataset, image_ids, class_ids, overlap)))
+    content = _coco(dataset, image_ids, class_ids, _annotations(dataset, image_ids, class_ids, overlap))
+    if federation is not None:
+        _add_federation(content, federation, image_ids, class_ids)
+    truth = COCO(content)
     results = [_result(d, image_ids[d.image_id], class_ids[d.category_id], overlap) for d in detections]
     shape = (10, 101, len(class_ids), 4, 3)
     if not class_ids or not truth.anns:
         return PrecisionTables(np.full(shape, np.nan), np.full((shape[0], *shape[2:]), np.nan))
     found = truth.loadRes(results) if results else COCO(_coco(dataset, image_ids, class_ids, []))
-    evaluation = COCOeval_faster(truth, found, overlap)
+    evaluation = COCOeval_faster(truth, found, overlap, lvis_style=federation is not None)
     evaluation.params.maxDets = list(limits)
     evaluation.evaluate()
     evaluation.accumulate()
@@ -124,6 +133,19 @@ def _coco(
         "categories": [{"id": class_ids[c.id], "name": c.name} for c in dataset.categories],
         "annotations": annotations,
     }
+
+
+def _add_federation(
+    content: dict[str, Any], federation: LvisDataset, image_ids: Mapping[int, int], class_ids: Mapping[int, int]
+) -> None:
+    """Put what LVIS says of images and categories into ``content``, renumbered."""
+    images = {record["id"]: record for record in content["images"]}
+    for identity, number in image_ids.items():
+        images[number]["neg_category_ids"] = [class_ids[k] for k in sorted(federation.negatives[identity])]
+        images[number]["not_exhaustive_category_ids"] = [class_ids[k] for k in sorted(federation.not_exhaustive[identity])]
+    categories = {record["id"]: record for record in content["categories"]}
+    for identity, number in class_ids.items():
+        categories[number]["frequency"] = federation.frequencies[identity]
 
 
 def _annotations(

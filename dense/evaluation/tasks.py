@@ -48,6 +48,16 @@ def _instances(arguments: argparse.Namespace) -> Scores:
     return Scores(evaluate_instances(dataset, detections, arguments.overlap), title)
 
 
+def _lvis(arguments: argparse.Namespace) -> Scores:
+    from dense.data.formats.lvis import read_lvis
+    from dense.evaluation.lvis import evaluate_lvis
+
+    truth = read_lvis(arguments.gt, masks=arguments.overlap == "segm")
+    objects = sum(len(image.objects) for image in truth.objects.images)
+    title = f"{len(truth.objects.images)} images, {objects} objects ({arguments.overlap}, LVIS)"
+    return Scores(evaluate_lvis(truth, arguments.predictions, arguments.overlap), title)
+
+
 def _panoptic(arguments: argparse.Namespace) -> Scores:
     from dense.data.formats.coco_panoptic import read_panoptic
     from dense.evaluation.panoptic import evaluate_panoptic
@@ -97,6 +107,7 @@ def _num_classes(arguments: argparse.Namespace) -> int:
 TASKS = {
     "video-instances": Task(_video_instances, 6),
     "instances": Task(_instances, 6),
+    "lvis": Task(_lvis, 7),
     "panoptic": Task(_panoptic, 3),
     "semantic": Task(_semantic, 4),
     "video-panoptic": Task(_video_panoptic, 3),

@@ -7,10 +7,12 @@ import numpy as np
 
 from dense.data.formats import read_coco, read_panoptic, read_youtube_vis
 from dense.data.formats.png_ids import read_label_map
+from dense.data.formats.vocabulary import read_vocabulary
 from dense.data.formats.vspw import mask_labels
 from dense.errors import DataError
 from dense.evaluation import (
     evaluate_instances,
+    evaluate_lvis,
     evaluate_panoptic,
     evaluate_video_instances,
     evaluate_video_panoptic,
@@ -126,6 +128,17 @@ def video_semantic_scores(case):
     return {**scores, "IoU": {k: v for k, v in iou.items() if k in case.expect["facts"].get("IoU", {})}}
 
 
+def lvis_scores(case):
+    """AP with federated annotations; of rare, common and frequent categories."""
+    figures = evaluate_lvis(*case.paths("annotations", "results"), case.inputs["task"])
+    return {**figures, **{f"AP_{f}": figures[f"AP{f}"] for f in "rcf"}}
+
+
+def vocabulary(case):
+    """Names and their synonyms."""
+    return {"classes": [list(names) for names in read_vocabulary(case.paths("names")[0])]}
+
+
 def vspw_values(case):
     """What the values of a VSPW mask mean."""
     values = read_label_map(case.paths("mask")[0])
@@ -163,5 +176,7 @@ RUNS = {
     "vpq-": video_panoptic_scores,
     "stq-": video_panoptic_scores,
     "vss-": video_semantic_scores,
+    "lvis-": lvis_scores,
+    "vocab-": vocabulary,
     "writer-": result_writer,
 }

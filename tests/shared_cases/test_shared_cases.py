@@ -37,13 +37,7 @@ def _exists(module: str) -> bool:
 
 
 # Cases of parts that do not exist yet: beginning of the name, why, and how we notice that the part has come.
-WAITING = {
-    "lvis-": (
-        "LVIS reader and evaluator",
-        lambda: _has("dense.evaluation", "evaluate_lvis") or _exists("dense.data.formats.lvis"),
-    ),
-    "vocab-": ("vocabularies of open-vocabulary models", lambda: _exists("dense.modeling.text")),
-}
+WAITING = {}
 
 
 def _load(name: str) -> ModuleType:

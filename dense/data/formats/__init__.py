@@ -2,6 +2,8 @@
 
 ``youtube_vis``    YouTube-VIS 2019/2021/2022 and OVIS annotations: ``read_youtube_vis`` → ``VideoDataset`` (start here)
 ``coco``           COCO instances: ``read_coco`` → ``ImageDataset``
+``lvis``           LVIS: COCO instances that say what was looked for: ``read_lvis``
+``vocabulary``     lists of class names with synonyms: ``read_vocabulary``
 ``coco_panoptic``  COCO panoptic, JSON and PNG: ``read_panoptic`` → ``PanopticDataset``
 ``vipseg``         VIPSeg, JSON and PNG per frame: ``read_vipseg`` → ``PanopticVideoDataset``
 ``vspw``           VSPW, folders of frames and label maps: ``read_vspw`` → ``SemanticVideoDataset``
