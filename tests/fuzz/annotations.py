@@ -18,7 +18,9 @@ from dense.data.formats import (
     read_video_results,
     read_youtube_vis,
 )
+from dense.data.formats.lvis import read_lvis
 from dense.data.formats.png_ids import read_id_map, read_label_map, write_id_map, write_label_map
+from dense.data.formats.vocabulary import read_vocabulary
 from dense.structures.rle import encode
 
 from .byte_mutations import mutate_bytes
@@ -157,6 +159,28 @@ def _read_coco(path: Path) -> None:
             require(width > 0 and height > 0 and x < image.width and y < image.height, f"box {item.box}")
 
 
+def _lvis() -> dict[str, Any]:
+    images = [{**i, "neg_category_ids": [9], "not_exhaustive_category_ids": [1, 7]} for i in _images()["images"]]
+    return {**_images(), "images": images, "categories": [{**c, "frequency": "f"} for c in CATEGORIES]}
+
+
+def _read_lvis(path: Path) -> None:
+    dataset = read_lvis(path, masks=False)
+    check_categories(dataset.objects)
+    known = set(dataset.objects.contiguous_ids)
+    require(set(dataset.frequencies) == known and set(dataset.frequencies.values()) <= set("rcf"), "frequencies")
+    for table in (dataset.negatives, dataset.not_exhaustive):
+        require(set(table) == {image.id for image in dataset.objects.images}, "images differ")
+        require(all(ids <= known for ids in table.values()), "unknown category")
+
+
+def _read_vocabulary(path: Path) -> None:
+    names = [name for synonyms in read_vocabulary(path) for name in synonyms]
+    require(bool(names) and len({name.casefold() for name in names}) == len(names), f"names {names}")
+    for name in names:
+        check_text(name, "name")
+
+
 def _check_segments(record: Any, categories: Any) -> None:
     check_text(record.png_name, "name of the PNG")
     ids = [segment.id for segment in record.segments]
@@ -267,6 +291,8 @@ def _of_json(name: str, make: Callable[[], Any], read: Callable[[Path], None]) -
 ANNOTATION_READERS: Sequence[Reader] = (
     _of_json("youtube_vis", _videos, _read_youtube_vis),
     _of_json("coco", _images, _read_coco),
+    _of_json("lvis", _lvis, _read_lvis),
+    _of_json("vocabulary", lambda: ["cat, kitten", "speaker_(stereo)", " dög "], _read_vocabulary),
     _of_json("panoptic", _segments, _read_panoptic),
     _of_json("video_results", _video_results, _read_video_results),
     _of_json("detections", _detections, _read_detections),
