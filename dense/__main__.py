@@ -27,6 +27,7 @@ COMMANDS = {
     "demo-video": Command("dense.inference.demo_video:main", "segment and track a video with any configuration and weights"),
     "demo-image": Command("dense.inference.demo_image:main", "segment pictures with any configuration and weights"),
     "train": Command("dense.engine.command:main", "train any system from its configuration"),
+    "cache-segmenter": Command("dense.projects.dvis.caching:main", "segment the clips of tracker or refiner once"),
     "evaluate": Command("dense.evaluation.command:main", "score result files against ground truth; no model needed"),
     "eval-world": Command("dense.inference.demo_world:evaluate", "score the repository's weights on the procedural world"),
     "check-data": Command("dense.data.checking.command:main", "check whole data sets: every fault with record and position"),

@@ -17,6 +17,7 @@ def add_library_keys(cfg: CfgNode) -> None:
     _accepted(cfg)
     cfg.SEED = 42  # seed of data order, augmentation, initial weights and sampled points
     cfg.DATASETS.DATASET_RATIO = [1.0]  # share of batches from each training set
+    cfg.DATASETS.CACHE = ""  # folder of cache_segmenter.py: clips come from there, and the segmenter does not run in training
     cfg.DATASETS.DATASET_NEED_MAP = [False]  # map categories to those of the last training set
     cfg.DATASETS.DATASET_TYPE = ["video_instance"]  # kind of each training set (dense.data.datasets.KINDS)
     cfg.DATASETS.DATASET_TYPE_TEST = ["video_instance"]  # kind of each test set

@@ -16,25 +16,22 @@ from dense.modeling.video import QueryWindow, RunningLogits
 from dense.projects.dvis.contrast import MemoryContrast
 from dense.projects.dvis.online import OnlineState
 from dense.projects.dvis.registries import REFINERS
-from dense.projects.dvis.segmenting import segment, single_clip, video_result
+from dense.projects.dvis.segmenting import segment, segment_clips, video_result
 from dense.projects.dvis.stage import StageParts, TrainingStage
 from dense.projects.dvis.training import refiner_criterion, refining_losses
 
 __all__ = ["OfflineState", "OfflineVideoSegmenter", "TrackedClip"]
 
-_TRAINING_WINDOW = 21  # frames segmented at a time in training
-
 
 @dataclass(frozen=True)
 class TrackedClip:
-    """A clip after segmenter and tracker: all the refiner needs.
+    """A video after segmenter and tracker: all the refiner needs.
 
     Attributes:
         objects: the tracker's embeddings, ``(T, Q, C)``.
         queries: the segmenter's before its norm, in its own order, ``(T, Q, C)``.
-        mask_features: ``(T, M, h, w)``; on the CPU outside training.
+        mask_features: ``(T, M, h, w)``, in float32 on the CPU.
         logits: means of the tracker's logits up to and including each frame, ``(T, Q, K+1)``.
-        masks: the tracker's, ``(Q, T, h, w)``; none (T = 0) outside training.
         stack: the network's input, of the last window.
     """
 
@@ -42,7 +39,6 @@ class TrackedClip:
     queries: Tensor
     mask_features: Tensor
     logits: Tensor
-    masks: Tensor
     stack: ImageStack
 
 
@@ -100,12 +96,12 @@ class OfflineVideoSegmenter(TrainingStage):
 
     def losses(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
         """See ``TrainingStage``."""
-        frames = [frame for record in batch for frame in record["image"]]
-        tracked, _ = self._track(frames, OnlineState(), _TRAINING_WINDOW)
-        clip = single_clip(batch, tracked.stack.padded, self.device)
-        guide = MaskPrediction(tracked.logits[-1:], tracked.masks[None]) if self.guided else None
-        refined = self.refiner(tracked.objects[None], tracked.queries[None], tracked.mask_features[None])
-        return refining_losses(self.criterion, refined, clip, guide, self.contrast)
+        segmented = segment_clips(self, batch, self.device, predictions=False)
+        with torch.no_grad():
+            tracked, _ = self.tracker(segmented.embeddings, segmented.values, segmented.mask_features)
+        guide = _averaged(tracked.final, *tracked.order.shape[:2]) if self.guided else None
+        refined = self.refiner(tracked.embeddings, segmented.values, segmented.mask_features)
+        return refining_losses(self.criterion, refined, segmented.clips, guide, self.contrast)
 
     def video(self, record: dict[str, Any]) -> dict[str, Any]:
         """See ``TrainingStage``."""
@@ -135,12 +131,15 @@ class OfflineVideoSegmenter(TrainingStage):
         for first in range(0, len(frames), window):
             stack, output = segment(self, frames[first : first + window])
             values, features = output.embeddings_without_norm, output.mask_features
-            tracked, tracker_state = self.tracker(output.embeddings, values, features, tracker_state)
+            tracked, tracker_state = self.tracker(output.embeddings[None], values[None], features[None], tracker_state)
             means, logits = logits.add(tracked.final.logits)
-            masks = tracked.final.masks[:, :, 0]
-            if not self.training:  # a video's maps do not fit an accelerator's memory; the tracker's masks are not needed
-                masks, features = masks[:0], features.float().cpu()
-            parts.append((tracked.embeddings, values, features, means, masks))
-        objects, queries, mask_features, so_far, masks = (torch.cat(part) for part in zip(*parts, strict=True))
-        clip = TrackedClip(objects, queries, mask_features, so_far, masks.transpose(0, 1), stack)
-        return clip, OnlineState(tracker_state, logits)
+            # a video's maps do not fit an accelerator's memory
+            parts.append((tracked.embeddings[0], values, features.float().cpu(), means))
+        objects, queries, mask_features, so_far = (torch.cat(part) for part in zip(*parts, strict=True))
+        return TrackedClip(objects, queries, mask_features, so_far, stack), OnlineState(tracker_state, logits)
+
+
+def _averaged(tracked: MaskPrediction, clips: int, frames: int) -> MaskPrediction:
+    """Predictions of frames, clip after clip → of clips: mean logits ``(B, Q, K+1)``, masks ``(B, Q, T, h, w)``."""
+    logits = tracked.logits.unflatten(0, (clips, frames)).mean(1)
+    return MaskPrediction(logits, tracked.masks[:, :, 0].unflatten(0, (clips, frames)).transpose(1, 2))

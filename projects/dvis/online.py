@@ -10,7 +10,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor
 
 from dense.modeling.video import QueryWindow, RunningLogits
-from dense.projects.dvis.segmenting import reordered, segment, single_clip, video_result
+from dense.projects.dvis.segmenting import reordered, segment, segment_clips, video_result
 from dense.projects.dvis.stage import StageParts, TrainingStage
 from dense.projects.dvis.trackers import TrackerState
 from dense.projects.dvis.training import tracker_criterion, tracking_losses
@@ -56,12 +56,10 @@ class OnlineVideoSegmenter(TrainingStage):
 
     def losses(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
         """See ``TrainingStage``."""
-        with torch.no_grad():
-            stack, output = segment(self, [frame for record in batch for frame in record["image"]])
-        clip = single_clip(batch, stack.padded, self.device)
-        tracked, _ = self.tracker(output.embeddings, output.embeddings_without_norm, output.mask_features)
-        guide = reordered(output.final, tracked.order) if self.guided else None
-        return tracking_losses(self.criterion, tracked, clip, guide, contrast=self.contrast)
+        segmented = segment_clips(self, batch, self.device, predictions=self.guided)
+        tracked, _ = self.tracker(segmented.embeddings, segmented.values, segmented.mask_features)
+        guide = None if segmented.final is None else reordered(segmented.final, tracked.order.flatten(0, 1))
+        return tracking_losses(self.criterion, tracked, segmented.clips, guide, contrast=self.contrast)
 
     def video(self, record: dict[str, Any]) -> dict[str, Any]:
         """See ``TrainingStage``."""
@@ -75,8 +73,8 @@ class OnlineVideoSegmenter(TrainingStage):
     def step(self, frames: Sequence[Tensor], state: OnlineState) -> tuple[QueryWindow, OnlineState]:
         """Segment the next frames and follow the objects through them; see ``dense.modeling.video.StreamingModel``."""
         stack, output = segment(self, frames)
-        values = output.embeddings_without_norm
-        tracked, after = self.tracker(output.embeddings, values, output.mask_features, state.tracker)
+        clip = (output.embeddings[None], output.embeddings_without_norm[None], output.mask_features[None])
+        tracked, after = self.tracker(*clip, state.tracker)
         means, logits = state.logits.add(tracked.final.logits)
         window = QueryWindow(means, tracked.final.masks[:, :, 0].transpose(0, 1), stack.padded, stack.sizes[0])
         return window, OnlineState(after, logits)

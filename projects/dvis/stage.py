@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from dense.data.clip_cache import check_weights, weights_digest
 from dense.modeling.losses import SetCriterion
 from dense.modeling.meta_archs.image_segmenter import segmenter_parts
 from dense.modeling.preprocess import Preprocessor
@@ -62,6 +63,7 @@ class TrainingStage(nn.Module):
         self.backbone, self.sem_seg_head, self.tracker = parts.backbone, parts.sem_seg_head, parts.tracker
         self.criterion, self.preprocessor, self.results = parts.criterion, parts.preprocessor, parts.results
         self.halfway, self.current_step = parts.halfway, 0
+        self._digest = ""
 
     @property
     def device(self) -> torch.device:
@@ -94,11 +96,26 @@ class TrainingStage(nn.Module):
         """Losses in training, else the results of the task.
 
         Args:
-            batch: as for ``VideoSegmenter``; in training one clip per process.
+            batch: as for ``VideoSegmenter``; in training clips of equal length, from a cache or not (``segment_clips``).
         """
         if self.training:
+            self._check_source(batch)
             return self.losses(batch)
         return [self.video(record) for record in batch]
+
+    def segmenter_digest(self) -> str:
+        """Digest of the frozen segmenter's weights; a cache made by another one is refused."""
+        parts = ("backbone", "sem_seg_head")
+        return weights_digest({f"{p}.{name}": x for p in parts for name, x in getattr(self, p).state_dict().items()})
+
+    def _check_source(self, batch: list[dict[str, Any]]) -> None:
+        """Raises: ConfigError for cached clips of another segmenter; only one digest is computed, the parts are frozen."""
+        made_by = {record["segmenter"]: record["cache"] for record in batch if "segmenter" in record}
+        if not made_by:
+            return
+        self._digest = self._digest or self.segmenter_digest()
+        for segmenter, cache in made_by.items():
+            check_weights(segmenter, self._digest, cache)
 
     def losses(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Weighted losses by name."""

@@ -1,7 +1,9 @@
 """Losses of the tracker and the refiner; both are matched to the stage before them in the first half of the training."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
@@ -38,43 +40,58 @@ def _criterion(cfg: CfgNode, contrast: bool, **parts: Any) -> SetCriterion:  # n
 
 
 def tracking_losses(
-    criterion: SetCriterion, tracked: Tracked, clip: MaskTargets, guide: MaskPrediction | None, *, contrast: bool
+    criterion: SetCriterion, tracked: Tracked, clips: Sequence[MaskTargets], guide: MaskPrediction | None, *, contrast: bool
 ) -> dict[str, Tensor]:
-    """Weighted losses of a clip.
+    """Weighted losses of B clips; the contrastive ones are means over the clips.
 
     Args:
         criterion: from ``tracker_criterion``.
         tracked: the tracker's output.
-        clip: T frames.
-        guide: predictions to match in place of the tracker's, frames as records; ``None`` = its own.
+        clips: targets of each, T frames.
+        guide: predictions to match in place of the tracker's, frames as records, clip after clip; ``None`` = its own.
         contrast: compare the references of neighbouring frames too.
     """
-    frames = [clip.frame(t) for t in range(clip.masks.shape[1])]
-    losses, matches = criterion.matched(tracked.predictions, frames, guide)
+    frames = tracked.order.shape[1]
+    targets = [clip.frame(t) for clip in clips for t in range(frames)]
+    losses, matches = criterion.matched(tracked.predictions, targets, guide)
     if contrast:
-        losses |= reference_losses(tracked.references, matches[0][0])
+        slots = [match[0] for match in matches[::frames]]
+        losses |= _means([reference_losses(*pair) for pair in zip(tracked.references, slots, strict=True)])
     return criterion.weighted(losses)
 
 
 def refining_losses(
-    criterion: SetCriterion, refined: Refined, clip: MaskTargets, guide: MaskPrediction | None, contrast: MemoryContrast | None
+    criterion: SetCriterion,
+    refined: Refined,
+    clips: Sequence[MaskTargets],
+    guide: MaskPrediction | None,
+    contrast: MemoryContrast | None,
 ) -> dict[str, Tensor]:
-    """Weighted losses of a clip; masks of all frames are stacked along the height.
+    """Weighted losses of B clips, masks of all frames stacked along the height; the contrastive ones are means over the clips.
 
     Args:
         criterion: from ``refiner_criterion``.
-        refined: the refiner's output for one clip.
-        clip: T frames.
-        guide: predictions to match in place of the refiner's, the clip as record; ``None`` = its own.
-        contrast: compares the objects with those of earlier clips; ``None`` = no such loss.
+        refined: the refiner's output.
+        clips: targets of each, T frames.
+        guide: predictions to match in place of the refiner's, clips as records; ``None`` = its own.
+        contrast: compares the objects with those of earlier clips, of this batch too; ``None`` = no such loss.
     """
-    targets = [MaskTargets(clip.labels, clip.masks.flatten(1, 2)[:, None], clip.ids)]
+    targets = [MaskTargets(clip.labels, clip.masks.flatten(1, 2)[:, None], clip.ids) for clip in clips]
     stacked = [_stacked(prediction) for prediction in refined.predictions]
     losses, matches = criterion.matched(stacked, targets, None if guide is None else _stacked(guide))
     if contrast is not None:
-        slots, objects = matches[0]
-        losses |= contrast(refined.embeddings[0], slots, clip.labels[objects.to(clip.labels.device)])
+        losses |= _means(
+            [
+                contrast(embeddings, slots, clip.labels[objects.to(clip.labels.device)])
+                for embeddings, (slots, objects), clip in zip(refined.embeddings, matches, clips, strict=True)
+            ]
+        )
     return criterion.weighted(losses)
+
+
+def _means(losses: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of each loss over the clips: what as many processes of one clip would give."""
+    return {name: torch.stack([clip[name] for clip in losses]).mean() for name in losses[0]}
 
 
 def _stacked(prediction: MaskPrediction) -> MaskPrediction:

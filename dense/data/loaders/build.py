@@ -1,17 +1,17 @@
 """Loaders: an endless iterator of training batches that can start at any step, and a finite one over test videos."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dense.data.loaders.clip_dataset import CombinedDataset, FailedSample, SizedDataset
-from dense.data.loaders.samplers import CombinedSampler, ResumableSampler, shard
+from dense.data.loaders.samplers import CombinedSampler, ResumableSampler, SampleKey, shard
 from dense.data.loaders.transport import PackedBatch, pack, unpack
 
-__all__ = ["Batch", "TrainLoader", "build_combined_train_loader", "build_test_loader", "build_train_loader"]
+__all__ = ["Batch", "TrainLoader", "build_combined_train_loader", "build_test_loader", "build_train_loader", "ordered_samples"]
 
 Batch = list[dict[str, Any]]
 
@@ -26,14 +26,7 @@ class TrainLoader(Iterator[Batch]):
     def __init__(self, dataset: CombinedDataset, sampler: CombinedSampler, num_workers: int = 0) -> None:
         self.step = sampler.start_step
         self._batches: Iterator[PackedBatch | list[dict[str, Any] | FailedSample]] | None = None
-        self._loader = DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            num_workers=num_workers,
-            collate_fn=pack if num_workers else _keep_list,
-            worker_init_fn=_limit_threads,
-            generator=torch.Generator(),  # PyTorch would draw the workers' seeds (which nothing uses) from global state
-        )
+        self._loader = _loader(dataset, sampler, num_workers)
 
     def __iter__(self) -> "TrainLoader":
         return self
@@ -41,12 +34,7 @@ class TrainLoader(Iterator[Batch]):
     def __next__(self) -> Batch:
         if self._batches is None:
             self._batches = iter(self._loader)
-        batch: Batch = []
-        received = next(self._batches)
-        for sample in unpack(received) if isinstance(received, PackedBatch) else received:
-            if isinstance(sample, FailedSample):
-                raise sample.error
-            batch.append(sample)
+        batch = _samples(next(self._batches))
         self.step += 1
         return batch
 
@@ -107,6 +95,14 @@ def build_combined_train_loader(
     return TrainLoader(CombinedDataset(datasets), CombinedSampler(samplers, ratios, seed, start_step), num_workers)
 
 
+def ordered_samples(
+    datasets: Sequence[SizedDataset], keys: Sequence[SampleKey], num_workers: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Chosen training samples (data set, epoch, index) one by one, in this order; arguments as :func:`build_train_loader`."""
+    for batch in _loader(CombinedDataset(datasets), [[key] for key in keys], num_workers):
+        yield from _samples(batch)
+
+
 def build_test_loader(dataset: Dataset[dict[str, Any]], rank: int = 0, world_size: int = 1) -> DataLoader[dict[str, Any]]:
     """Each video of this rank's contiguous part once, in order, as a batch of one.
 
@@ -114,6 +110,27 @@ def build_test_loader(dataset: Dataset[dict[str, Any]], rank: int = 0, world_siz
     """
     part = Subset(dataset, shard(len(dataset), rank, world_size))  # type: ignore[arg-type]
     return DataLoader(part, batch_size=1, shuffle=False, collate_fn=_keep_list, generator=torch.Generator())
+
+
+def _loader(dataset: CombinedDataset, keys: Iterable[list[SampleKey]], num_workers: int) -> "DataLoader[Any]":
+    return DataLoader(
+        dataset,
+        batch_sampler=keys,  # type: ignore[arg-type]
+        num_workers=num_workers,
+        collate_fn=pack if num_workers else _keep_list,
+        worker_init_fn=_limit_threads,
+        generator=torch.Generator(),  # PyTorch would draw the workers' seeds (which nothing uses) from global state
+    )
+
+
+def _samples(received: PackedBatch | list[dict[str, Any] | FailedSample]) -> Batch:
+    """Raises: the error of a sample that failed in a worker."""
+    batch: Batch = []
+    for sample in unpack(received) if isinstance(received, PackedBatch) else received:
+        if isinstance(sample, FailedSample):
+            raise sample.error
+        batch.append(sample)
+    return batch
 
 
 def _keep_list(samples: list[Any]) -> list[Any]:

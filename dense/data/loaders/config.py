@@ -1,13 +1,14 @@
 """Loaders from a config: reads DATASETS, DATALOADER and SEED, and INPUT for videos (for images see ``image_config``)."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
 from dense.config.checks import check_choice
+from dense.data.clip_cache import CachedClips, ClipCache, config_values, data_digest
 from dense.data.datasets import check_kind, class_map, find_dataset, resolve_dataset, with_kinds
 from dense.data.formats.youtube_vis import VideoDataset
 from dense.data.loaders.build import TrainLoader, build_combined_train_loader, build_test_loader
@@ -48,9 +49,11 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 __all__ = [
+    "cache_keys",
     "pseudo_augmentation_from_config",
     "test_loader_from_config",
     "train_loader_from_config",
+    "training_sets_from_config",
     "video_augmentation_from_config",
 ]
 
@@ -76,9 +79,8 @@ def train_loader_from_config(cfg: "CfgNode", start_step: int = 0, rank: int = 0,
     A negative SEED ("any seed") means 0: with a drawn one, ranks would disagree and a resumed run would differ.
     Raises: ConfigError naming the key; DataError naming the file.
     """
-    sets = _training_sets(cfg)
     seed = max(int(cfg.SEED), 0)
-    datasets = [_train_set(cfg, name, kind, classes, seed) for name, kind, classes in sets]
+    datasets = _cached_sets(cfg) if cfg.DATASETS.CACHE else list(training_sets_from_config(cfg).values())
     return build_combined_train_loader(
         datasets,
         [float(ratio) for ratio in cfg.DATASETS.DATASET_RATIO],
@@ -89,6 +91,25 @@ def train_loader_from_config(cfg: "CfgNode", start_step: int = 0, rank: int = 0,
         rank=rank,
         world_size=world_size,
     )
+
+
+def training_sets_from_config(cfg: "CfgNode", seed: int | None = None) -> dict[str, SizedDataset]:
+    """The sets of DATASETS.TRAIN by number and name; ``seed`` of their samples, ``None`` = SEED.
+
+    Raises: ConfigError naming the key; DataError naming the file.
+    """
+    seed = max(int(cfg.SEED), 0) if seed is None else seed
+    return {
+        f"{i}: {name}": _train_set(cfg, name, kind, classes, seed)
+        for i, (name, kind, classes) in enumerate(_training_sets(cfg))
+    }
+
+
+def cache_keys(cfg: "CfgNode", datasets: Mapping[str, SizedDataset]) -> tuple[dict[str, str], dict[str, str]]:
+    """What a cache of these sets depends on, but for weights: configuration values by key, digests by data set."""
+    files = (getattr(find_dataset(name, kind), "json_path", None) for name, kind, _ in _training_sets(cfg))
+    digests = {name: data_digest(dataset, file) for (name, dataset), file in zip(datasets.items(), files, strict=True)}
+    return config_values(cfg), digests
 
 
 def test_loader_from_config(
@@ -197,6 +218,14 @@ def _sampler(inputs: "CfgNode") -> FrameSampler:
         reverse=inputs.REVERSE_AGU,
         shuffle=inputs.SAMPLING_FRAME_SHUFFLE,
     )
+
+
+def _cached_sets(cfg: "CfgNode") -> list[SizedDataset]:
+    """The clips of DATASETS.CACHE. Raises: ConfigError if they are stale, DataError if they cannot be read."""
+    cache = ClipCache(Path(cfg.DATASETS.CACHE))
+    datasets = training_sets_from_config(cfg, cache.keys.seed)
+    cache.keys.check(*cache_keys(cfg, datasets), cache.folder)
+    return [CachedClips(cache, source) for source in range(len(datasets))]
 
 
 def _training_sets(cfg: "CfgNode") -> list[tuple[str, str, ClassMap | None]]:

@@ -19,7 +19,7 @@ from dense.data.world.image_writer import (
 from dense.data.world.jobs import Progress
 from dense.data.world.map_writer import make_map_world
 from dense.data.world.parameters import VALID_OFFSET, WorldParameters
-from dense.data.world.writer import PREVIEWS, WorldReport, make_video_world
+from dense.data.world.writer import PREVIEWS, WorldReport, write_video_world
 from dense.errors import DataError
 
 __all__ = ["build_parser", "main"]
@@ -49,6 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--valid-images", type=int, default=60, metavar="N", help="default %(default)s")
     parser.add_argument("--frames", type=int, default=24, metavar="N", help="frames per video (default %(default)s)")
     parser.add_argument("--frame-step", type=int, default=1, metavar="K", help="moments between frames (default %(default)s)")
+    parser.add_argument(
+        "--crowded", type=float, default=0.0, metavar="SHARE", help="share of videos with look-alikes that cover each other"
+    )
     parser.add_argument("--height", type=int, default=192, help="pixels (default %(default)s)")
     parser.add_argument("--width", type=int, default=320, help="pixels (default %(default)s)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default %(default)s)")
@@ -83,33 +86,28 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _make_videos(arguments: argparse.Namespace) -> str:
     with _progress_bar("videos") as progress:
-        report = make_video_world(
-            train_videos=arguments.train_videos,
-            valid_videos=arguments.valid_videos,
-            frames=arguments.frames,
-            progress=progress,
-            frame_step=arguments.frame_step,
-            **_shared(arguments),
+        report = write_video_world(
+            arguments.output, _video_parameters(arguments), arguments.workers, progress, overwrite=arguments.overwrite
         )
-    what = f"{report.train_videos} + {report.valid_videos} videos of {report.frames} frames, {report.instances} instances"
-    return f"{report.output}: {what} ({_how(report)})"
+    return _videos_made(report, "instances")
 
 
 def _make_maps(arguments: argparse.Namespace) -> str:
-    parameters = WorldParameters(
-        arguments.seed,
-        arguments.train_videos,
-        arguments.valid_videos,
-        arguments.frames,
-        arguments.height,
-        arguments.width,
-        arguments.frame_step,
-    )
+    parameters = _video_parameters(arguments)
     with _progress_bar("videos") as progress:
         report = make_map_world(
             arguments.output, arguments.kind, parameters, arguments.workers, progress, overwrite=arguments.overwrite
         )
-    what = f"{report.train_videos} + {report.valid_videos} videos of {report.frames} frames, {report.instances} regions"
+    return _videos_made(report, "regions")
+
+
+def _video_parameters(arguments: argparse.Namespace) -> WorldParameters:
+    names = ("seed", "train_videos", "valid_videos", "frames", "height", "width", "frame_step", "crowded")
+    return WorldParameters(**{name: getattr(arguments, name) for name in names})
+
+
+def _videos_made(report: WorldReport, counted: str) -> str:
+    what = f"{report.train_videos} + {report.valid_videos} videos of {report.frames} frames, {report.instances} {counted}"
     return f"{report.output}: {what} ({_how(report)})"
 
 
@@ -145,7 +143,7 @@ def _preview_videos(arguments: argparse.Namespace) -> list[Path]:
     from dense.data.world.render import render_video
 
     size = (arguments.height, arguments.width)
-    videos = [render_video(arguments.seed, i, arguments.frames, size, arguments.frame_step) for i in indices]
+    videos = [render_video(arguments.seed, i, arguments.frames, size, arguments.frame_step, arguments.crowded) for i in indices]
     paths = [Path(arguments.output) / name for name in PREVIEWS]
     write_preview(paths[0], videos)
     write_contact_sheet(paths[1], videos)

@@ -8,7 +8,7 @@ then stuff. The videos are those of ``make_video_world``.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ def make_map_world(
     parameters.check()
     check_integer("workers", workers, 1)
     root, kind = Path(output), LAYOUTS[layout]
-    state = {**asdict(parameters), "layout": layout}
+    state = {**parameters.as_json(), "layout": layout}
     folder = WorldFolder(root, state, (*kind.lists, _COUNT), kind.folders, PREVIEWS)
     kept = folder.is_complete(overwrite) and _files_present(root, parameters)
     if not kept:
@@ -108,7 +108,7 @@ def _render_all(root: Path, layout: str, parameters: WorldParameters, workers: i
     ]
     written = list(run_jobs(_render_job, jobs, workers, progress))
     regions = sum(len(frame["segments_info"]) for frames in written for frame in frames)
-    write_json(root / _COUNT, {"regions": regions, **asdict(parameters)})
+    write_json(root / _COUNT, {"regions": regions, **parameters.as_json()})
     for split in _SPLITS:
         part = [(job.name, frames) for job, frames in zip(jobs, written, strict=True) if job.name.startswith(f"{split}_")]
         LAYOUTS[layout].write_lists(root, parameters, split, part)
@@ -118,7 +118,7 @@ def _render_job(job: _Job) -> list[dict[str, Any]]:
     from dense.data.world.render import render_video
 
     p = job.parameters
-    video = render_video(p.seed, job.index, p.frames, (p.height, p.width), p.frame_step)
+    video = render_video(p.seed, job.index, p.frames, (p.height, p.width), p.frame_step, p.crowded)
     return LAYOUTS[job.layout].write_video(video, Path(job.root), job.name)
 
 
@@ -171,7 +171,7 @@ def _list_vipseg(root: Path, parameters: WorldParameters, split: str, part: list
         for name, frames in part
     ]
     content = {
-        "info": {"description": "procedural world, VIPSeg layout", "split": split, **asdict(parameters)},
+        "info": {"description": "procedural world, VIPSeg layout", "split": split, **parameters.as_json()},
         "videos": videos,
         "annotations": [{"video_id": name, "annotations": frames} for name, frames in part],
         "categories": _categories(),

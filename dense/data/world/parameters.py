@@ -1,10 +1,11 @@
 """What the bytes of a world depend on, and the checks of these numbers."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from dense.errors import DataError
 
-__all__ = ["JPEG_QUALITY", "VALID_OFFSET", "WorldParameters", "check_integer", "check_video"]
+__all__ = ["JPEG_QUALITY", "VALID_OFFSET", "WorldParameters", "check_integer", "check_share", "check_video"]
 
 JPEG_QUALITY = 92
 VALID_OFFSET = 1_000_000  # validation videos have their own indices, whatever the number of training videos
@@ -26,6 +27,11 @@ class WorldParameters:
     version: int = _VERSION
     generator: str = "dense.data.world"
     jpeg_quality: int = JPEG_QUALITY
+    crowded: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``info``; a world without crowds says nothing of them, as before there were any."""
+        return {name: value for name, value in asdict(self).items() if name != "crowded" or value}
 
     def check(self) -> None:
         """Raise DataError for a number out of range."""
@@ -33,6 +39,7 @@ class WorldParameters:
         check_integer("train_videos", self.train_videos, 0, VALID_OFFSET)
         check_integer("valid_videos", self.valid_videos, 0, VALID_OFFSET)
         check_video(self.frames, (self.height, self.width), self.frame_step)
+        check_share("crowded", self.crowded)
         if not self.train_videos + self.valid_videos:
             raise DataError("world: no videos asked for. Give train_videos or valid_videos.")
 
@@ -43,6 +50,12 @@ def check_integer(name: str, value: object, lowest: int, highest: int | None = N
     if not fits:
         limit = f"of at least {lowest}" if highest is None else f"in [{lowest}, {highest}]"
         raise DataError(f"world: {name} is {value!r}, expected an integer {limit}.")
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise DataError unless ``value`` is in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise DataError(f"world: {name} is {value!r}, expected a share from 0 to 1.")
 
 
 def check_video(frames: int, size: tuple[int, int], frame_step: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dense.data.world.categories import STUFF, VOID
-from dense.data.world.parameters import check_integer, check_video
+from dense.data.world.parameters import check_integer, check_share, check_video
 from dense.data.world.scene import Look, Scene, sample_scene
 from dense.data.world.shapes import silhouette
 from dense.data.world.textures import Image, stuff_texture, thing_texture
@@ -162,7 +162,9 @@ class Renderer:
         return max(2, round(0.035 * self.height))
 
 
-def render_video(seed: int, index: int, frames: int, size: tuple[int, int] = (192, 320), frame_step: int = 1) -> RenderedVideo:
+def render_video(
+    seed: int, index: int, frames: int, size: tuple[int, int] = (192, 320), frame_step: int = 1, crowded: float = 0.0
+) -> RenderedVideo:
     """Render video ``index`` of the world ``seed``: frame ``t`` shows moment ``t * frame_step``.
 
     Args:
@@ -171,13 +173,15 @@ def render_video(seed: int, index: int, frames: int, size: tuple[int, int] = (19
         frames: number of frames T, >= 1.
         size: (height, width) in pixels.
         frame_step: moments between frames; a video with step 2 is every second frame of the one with twice the frames.
+        crowded: share of videos that are made hard to track (see ``sample_scene``).
 
     Raises: DataError for a number out of range.
     """
     check_integer("seed", seed, 0)
     check_integer("index", index, 0)
     check_video(frames, size, frame_step)
-    scene = sample_scene(seed, index, size[1] / size[0], frames * frame_step)
+    check_share("crowded", crowded)
+    scene = sample_scene(seed, index, size[1] / size[0], frames * frame_step, crowded)
     return _with_masks(scene, list(render_frames(scene, size, frames, frame_step)))
 
 

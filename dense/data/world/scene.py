@@ -139,29 +139,40 @@ class Scene:
         return SceneDescription(tuple(words), tuple(relations), self.layout.names)
 
 
-def sample_scene(seed: int, index: int, aspect: float, moments: int) -> Scene:
-    """Draw the scene of video ``index``: a pure function of the four arguments.
+def sample_scene(seed: int, index: int, aspect: float, moments: int, crowded: float = 0.0) -> Scene:
+    """Draw the scene of video ``index``: a pure function of the arguments.
+
+    A crowded video has five or six things, all large, of which two are twins and two more of one category; they cover and
+    resemble each other more than in other videos.
 
     Args:
         seed: seed of the data set, >= 0.
         index: number of the video, >= 0.
         aspect: picture width / height.
         moments: number of moments the motion spans, >= 1.
+        crowded: share of videos that are crowded, 0 to 1.
     """
+    crowd = crowded > 0 and np.random.default_rng([seed, index, 3]).uniform() < crowded
     rng = np.random.default_rng([seed, index])
     duration = float(max(moments - 1, 1))
     layout = _sample_layout(rng)
     camera = sample_camera(rng, duration)
-    looks = _sample_looks(rng, int(rng.integers(3, 7)))
+    looks = _crowded_looks(rng) if crowd else _sample_looks(rng, int(rng.integers(3, 7)))
     things: list[Thing] = []
     starts: list[NDArray[np.float64]] = []
     for look, depth in zip(looks, rng.permutation(len(looks)), strict=True):
-        radius = rng.uniform(0.135, 0.2) if rng.uniform() < 0.9 else rng.uniform(0.12, 0.135)
+        radius = (
+            rng.uniform(0.16, 0.21) if crowd else rng.uniform(0.135, 0.2) if rng.uniform() < 0.9 else rng.uniform(0.12, 0.135)
+        )
         if things and look is things[-1].look:
             radius = things[-1].trajectory.radius.mean  # twins are of one size too
         starts.append(_free_place(rng, aspect, starts))
         things.append(Thing(look, sample_trajectory(rng, duration, aspect, radius, starts[-1], depth / len(looks))))
     return Scene(seed, index, aspect, moments, layout, camera, tuple(things), rng.uniform(0.9, 1.06))
+
+
+def _sample_radius(rng: np.random.Generator) -> float:
+    return rng.uniform(0.135, 0.2) if rng.uniform() < 0.9 else rng.uniform(0.12, 0.135)
 
 
 def _free_place(rng: np.random.Generator, aspect: float, taken: list[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -194,6 +205,13 @@ def _sample_looks(rng: np.random.Generator, count: int) -> list[Look]:
     elif rng.uniform() < 0.3:  # same category, other dress
         looks[1] = _sample_look(rng, looks[0].category)
     return looks
+
+
+def _crowded_looks(rng: np.random.Generator) -> list[Look]:
+    """Twins first, then two of one category in different dress."""
+    categories = rng.choice(len(THINGS), int(rng.integers(3, 5)), replace=False)
+    first, second, *others = (_sample_look(rng, THINGS[int(c)]) for c in categories)
+    return [first, first, second, _sample_look(rng, second.category), *others]
 
 
 def _sample_look(rng: np.random.Generator, category: str) -> Look:

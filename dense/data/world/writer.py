@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from dense.data.world.parameters import VALID_OFFSET, WorldParameters, check_int
 from dense.data.world.pictures import write_jpeg
 from dense.io import read_json, write_json
 
-__all__ = ["PREVIEWS", "WorldReport", "make_video_world", "video_name"]
+__all__ = ["PREVIEWS", "WorldReport", "make_video_world", "video_name", "write_video_world"]
 
 PREVIEWS = ("preview.mp4", "preview.png")  # beside the data, drawn by the command line
 _SPLITS = ("train", "valid")
@@ -73,19 +73,30 @@ def make_video_world(
 
     Raises: DataError for parameters out of range, another data set in ``output``, a folder that cannot be written.
     """
+    parameters = WorldParameters(seed, train_videos, valid_videos, frames, *size, frame_step)
+    return write_video_world(output, parameters, workers, progress, overwrite=overwrite)
+
+
+def write_video_world(
+    output: str | os.PathLike[str],
+    parameters: WorldParameters,
+    workers: int = 2,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> WorldReport:
+    """As :func:`make_video_world`, with all there is to choose in ``parameters``."""
     started = time.monotonic()
-    height, width = size
-    parameters = WorldParameters(seed, train_videos, valid_videos, frames, height, width, frame_step)
     parameters.check()
     check_integer("workers", workers, 1)
     root = Path(output)
-    folder = WorldFolder(root, asdict(parameters), tuple(f"{split}.json" for split in _SPLITS), _SPLITS, PREVIEWS)
+    folder = WorldFolder(root, parameters.as_json(), tuple(f"{split}.json" for split in _SPLITS), _SPLITS, PREVIEWS)
     instances = _existing_instances(folder, overwrite)
     kept = instances is not None
     if instances is None:
         folder.clear()
         instances = _render_all(root, parameters, workers, progress)
-    return WorldReport(root, train_videos, valid_videos, frames, instances, time.monotonic() - started, kept)
+    p, seconds = parameters, time.monotonic() - started
+    return WorldReport(root, p.train_videos, p.valid_videos, p.frames, instances, seconds, kept)
 
 
 def video_name(index: int) -> str:
@@ -123,7 +134,7 @@ def _render_job(job: _Job) -> list[dict[str, Any]]:
     from dense.data.world.render import render_video
 
     p = job.parameters
-    video = render_video(p.seed, job.index, p.frames, (p.height, p.width), p.frame_step)
+    video = render_video(p.seed, job.index, p.frames, (p.height, p.width), p.frame_step, p.crowded)
     folder = Path(job.folder) / video_name(job.index)
     for t, frame in enumerate(video.frames):
         write_jpeg(folder / f"{t:05d}.jpg", frame)
@@ -164,7 +175,7 @@ def _content(parameters: WorldParameters, split: str, tracks: list[list[dict[str
         videos.append({"id": number + 1, **size, "file_names": names})
     flat = [(number + 1, record) for number, records in enumerate(tracks) for record in records]
     return {
-        "info": {"description": "procedural world", "split": split, **asdict(parameters)},
+        "info": {"description": "procedural world", "split": split, **parameters.as_json()},
         "categories": [{"id": i + 1, "name": name, "supercategory": "thing"} for i, name in enumerate(THINGS)],
         "videos": videos,
         "annotations": [{"id": k + 1, "video_id": video, **record} for k, (video, record) in enumerate(flat)],

@@ -100,6 +100,16 @@ class MaskedDecoder(nn.Module):
             predictions.append(self._predict(x, mask_features))
         return self._output(predictions, x, mask_features)
 
+    def restored(self, x: Tensor, mask_features: Tensor, predictions: bool = True) -> DecoderOutput:
+        """What ``forward`` returned, without the predictions before the final one, or without any.
+
+        Args:
+            x: final query states before the norm, ``(B, Q, C)``: the first C channels of ``embeddings_without_norm``.
+            mask_features: ``(B, mask_width, H/4, W/4)``.
+            predictions: with the final one?
+        """
+        return self._output([self._predict(x, mask_features)] if predictions else [], x, mask_features)
+
     def _output(self, predictions: list[MaskPrediction], x: Tensor, mask_features: Tensor) -> DecoderOutput:
         normed = self.decoder_norm(x)
         if self.reid_embed is None:

@@ -25,8 +25,8 @@ class TrackerState:
     """What is carried from frame to frame and from window to window; none of it is in the module.
 
     Attributes:
-        last: last layer's output for the frame before, ``(Q, C)``; the next frame's reference is made of it.
-        matching: normalised embeddings of the frame before in the objects' order, ``(Q, C)``.
+        last: last layer's output for the frame before, ``(B, Q, C)``; the next frame's reference is made of it.
+        matching: normalised embeddings of the frame before in the objects' order, ``(B, Q, C)``.
     """
 
     last: Tensor
@@ -35,14 +35,14 @@ class TrackerState:
 
 @dataclass(frozen=True)
 class Tracked:
-    """Objects of T frames; object ``q`` is the same in all of them.
+    """Objects of T frames of each of B videos; object ``q`` is the same in all frames of a video.
 
     Attributes:
-        predictions: per supervised layer, the last one last; frames are records: logits ``(T, Q, K+1)``, masks
-            ``(T, Q, 1, h, w)``.
-        embeddings: last layer's output, not normalised, ``(T, Q, C)``.
-        references: what each object was asked for with, ``(T, Q, C)``.
-        order: for each object the segmenter's query it started from, ``(T, Q)`` int64.
+        predictions: per supervised layer, the last one last; frames are records, video after video: logits
+            ``(B·T, Q, K+1)``, masks ``(B·T, Q, 1, h, w)``.
+        embeddings: last layer's output, not normalised, ``(B, T, Q, C)``.
+        references: what each object was asked for with, ``(B, T, Q, C)``.
+        order: for each object the segmenter's query it started from, ``(B, T, Q)`` int64.
     """
 
     predictions: list[MaskPrediction]
@@ -58,7 +58,7 @@ class Tracked:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One frame through the layers: outputs of all layers ``(L, Q, C)``, reference ``(Q, C)``, order ``(Q,)``."""
+    """A frame of each video through the layers: outputs of all ``(L, B, Q, C)``, reference ``(B, Q, C)``, order ``(B, Q)``."""
 
     outputs: Tensor
     reference: Tensor
@@ -67,7 +67,7 @@ class _Frame:
 
 @TRACKERS.register
 class ReferringTracker(nn.Module):
-    """Referring cross-attention, self-attention and feed-forward layers over one video, frame after frame.
+    """Referring cross-attention, self-attention and feed-forward layers over videos side by side, frame after frame.
 
     In training there may be noise and every layer is supervised; otherwise there is none and only the last layer predicts.
     """
@@ -94,13 +94,13 @@ class ReferringTracker(nn.Module):
     def forward(
         self, embeddings: Tensor, values: Tensor, mask_features: Tensor, state: TrackerState | None = None
     ) -> tuple[Tracked, TrackerState]:
-        """Follow the objects through the next frames of one video.
+        """Follow the objects through the next frames of B videos.
 
         Args:
-            embeddings: the segmenter's queries after its norm, ``(T, Q, C)``; only compared, never attended to.
-            values: the same before the norm, ``(T, Q, C)``.
-            mask_features: ``(T, M, h, w)``.
-            state: after the frame before; ``None`` begins a video, whose first frame gives the order.
+            embeddings: the segmenter's queries after its norm, ``(B, T, Q, C)``; only compared, never attended to.
+            values: the same before the norm, ``(B, T, Q, C)``.
+            mask_features: ``(B, T, M, h, w)``.
+            state: after the frame before; ``None`` begins the videos, whose first frames give the order.
 
         Returns: the objects, and the state after the last frame.
         Raises:
@@ -113,22 +113,23 @@ class ReferringTracker(nn.Module):
                 " MODEL.MASK_FORMER.REID_BRANCH must be True with a decoder that has a re-identification head, else False."
             )
         frames: list[_Frame] = []
-        for current, value in zip(embeddings.detach(), values, strict=True):
+        for current, value in zip(embeddings.detach().unbind(1), values.unbind(1), strict=True):
             frame = self._start(value) if state is None else self._follow(current, value, state)
-            state = TrackerState(frame.outputs[-1], current[frame.order])
+            state = TrackerState(frame.outputs[-1], _ordered(current, frame.order))
             frames.append(frame)
         if state is None:
             raise ValueError("embeddings: no frame, expected at least one.")
-        outputs = torch.stack([frame.outputs for frame in frames], dim=1)  # (L, T, Q, C)
-        references = torch.stack([frame.reference for frame in frames])
-        projected = self.mask_feature_proj(mask_features)
+        outputs = torch.stack([frame.outputs for frame in frames], dim=2)  # (L, B, T, Q, C)
+        references = torch.stack([frame.reference for frame in frames], dim=1)
         supervised = outputs if self.training else outputs[-1:]
-        predictions = [self._predict(layer, references, projected) for layer in supervised]
-        return Tracked(predictions, outputs[-1], references, torch.stack([frame.order for frame in frames])), state
+        records, features = references.flatten(0, 1), mask_features.flatten(0, 1)
+        predictions = [self._predict(layer.flatten(0, 1), records, features) for layer in supervised]
+        order = torch.stack([frame.order for frame in frames], dim=1)
+        return Tracked(predictions, outputs[-1], references, order), state
 
     def _start(self, values: Tensor) -> _Frame:
         """First frame: every layer refers to its own input."""
-        order = torch.arange(len(values), device=values.device)
+        order = torch.arange(values.shape[1], device=values.device).expand(len(values), -1)
         x, outputs, first = values, [], self.ref_proj(values)
         for i in range(len(self.transformer_ffn_layers)):
             x = self._layer(i, x, self.ref_proj(x) if i else first, values)
@@ -138,19 +139,28 @@ class ReferringTracker(nn.Module):
     def _follow(self, current: Tensor, values: Tensor, state: TrackerState) -> _Frame:
         """Any other frame: all layers refer to the objects of the frame before."""
         reference, outputs = self.ref_proj(state.last), []
-        match = match_embeddings(current, state.matching, epsilon=_EPSILON)
-        order, x = self.noiser(match, values, active=self.training)
+        matches = (match_embeddings(*pair, epsilon=_EPSILON) for pair in zip(current, state.matching, strict=True))
+        starts = [self.noiser(match, value, active=self.training) for match, value in zip(matches, values, strict=True)]
+        order, x = (torch.stack(part) for part in zip(*starts, strict=True))
         for i in range(len(self.transformer_ffn_layers)):
             x = self._layer(i, x, reference, values)
             outputs.append(x)
         return _Frame(torch.stack(outputs), reference, order)
 
     def _layer(self, i: int, x: Tensor, reference: Tensor, values: Tensor) -> Tensor:
-        """Layer ``i`` on ``(Q, C)``; the residual goes past the attention, not the reference."""
+        """Layer ``i`` on ``(B, Q, C)``; the residual goes past the attention, not the reference."""
         x = self.transformer_cross_attention_layers[i](x, values, query=reference)
         return self.transformer_ffn_layers[i](self.transformer_self_attention_layers[i](x))  # type: ignore[no-any-return]
 
     def _predict(self, x: Tensor, references: Tensor, mask_features: Tensor) -> MaskPrediction:
-        normed = self.decoder_norm(x)  # (T, Q, C)
-        masks = torch.einsum("tqc,tchw->tqhw", self.mask_embed(normed), mask_features)
+        normed = self.decoder_norm(x)  # (B·T, Q, C)
+        embedded, projection = self.mask_embed(normed), self.mask_feature_proj
+        # e · (W f + b) = (Wᵀ e) · f + e · b: a few queries are projected in place of a map of features
+        masks = torch.einsum("tqm,tmhw->tqhw", embedded @ projection.weight[:, :, 0, 0], mask_features)
+        masks = masks + (embedded @ projection.bias)[:, :, None, None]
         return MaskPrediction(self.class_embed(torch.cat((references, normed), dim=-1)), masks[:, :, None])
+
+
+def _ordered(queries: Tensor, order: Tensor) -> Tensor:
+    """``(B, Q, C)`` in another order ``(B, Q)``."""
+    return queries.gather(1, order[..., None].expand_as(queries))

@@ -127,8 +127,8 @@ def compare_tracked(arrays, call, tracked):
     given = {
         "pred_logits": tracked.final.logits[None],
         "pred_masks": tracked.final.masks.permute(2, 1, 0, 3, 4),
-        "pred_embds": tracked.embeddings.permute(2, 0, 1)[None],
-        "pred_references": tracked.references.permute(2, 0, 1)[None],
+        "pred_embds": tracked.embeddings[0].permute(2, 0, 1)[None],
+        "pred_references": tracked.references[0].permute(2, 0, 1)[None],
     }
     compared = [name for name in given if f"tracker.call{call}.{name}" in arrays]
     for name in compared:

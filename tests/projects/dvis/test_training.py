@@ -42,7 +42,7 @@ def test_refining_losses__three_frames__equal_reference(golden, parity):
     predictions = [MaskPrediction(a, b) for a, b in zip(logits, masks, strict=True)]
     wanted = arrays.tensor("frames_target_masks")
     clip = MaskTargets(arrays.tensor("target0.labels"), wanted, torch.zeros(wanted.shape[:2], dtype=torch.int64))
-    losses = refining_losses(criterion, Refined(predictions, masks), clip, None, None)
+    losses = refining_losses(criterion, Refined(predictions, masks), [clip], None, None)
     assert not draws.left
     for name, value in zip(arrays["loss_names"].tolist(), arrays["losses"].tolist(), strict=True):
         weight = criterion.weights["_".join(name.split("_")[:2])]
