@@ -82,11 +82,55 @@ def test_stage__no_object__finite_losses_with_gradients(build, kind):
     assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
+def small_record():
+    """A clip of one object, smaller than ``record``'s."""
+    torch.manual_seed(3)
+    masks = [torch.rand(1, 30, 40) < 0.5 for _ in range(3)]
+    instances = [SimpleNamespace(labels=torch.tensor([1]), ids=torch.tensor([2]), masks=mask) for mask in masks]
+    return {"image": frames(3, 30, 40, seed=5), "instances": instances}
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_stage__two_clips_in_a_process__are_an_error(build, kind):
-    """Catches two videos tracked as one: it trains wrongly and says nothing."""
-    with pytest.raises(DataError, match="IMS_PER_BATCH"):
-        build(kind).train()([record(), record()])
+def test_stage__two_clips_in_a_process__each_is_tracked_as_if_alone(build, kind):
+    """Catches two videos tracked as one, and a clip whose result depends on its neighbour's size."""
+    model, seen = build(kind).train(), []
+    part = "tracker" if kind == "OnlineVideoSegmenter" else "refiner"
+    getattr(model, part).register_forward_hook(lambda _, __, output: seen.append(output[0] if part == "tracker" else output))
+    clips = [record(), small_record()]
+    for batch in (clips, clips[:1], clips[1:]):
+        model(batch)
+    both, *alone = seen
+    for i, single in enumerate(alone):
+        size = single.final.masks.shape[-2:]
+        count = len(single.final.logits)
+        together = both.final.masks[i * count : (i + 1) * count, ..., : size[0], : size[1]]
+        assert torch.allclose(both.final.logits[i * count : (i + 1) * count], single.final.logits, atol=1e-4)
+        assert torch.allclose(together, single.final.masks, atol=1e-4)
+
+
+def test_online__two_clips__contrast_is_the_mean_of_theirs(build):
+    """Catches items of one clip compared with the other's, and a sum in place of the mean."""
+    model = build("OnlineVideoSegmenter").train()
+    clips = [record(), record(((3, 3, 3), (5, 5, 5)), (2, 2))]
+    model.criterion.matcher = SameSlots()
+    together = model(clips)
+    alone = [model([clip]) for clip in clips]
+    for name in ("loss_reid",):
+        assert together[name].item() == pytest.approx((alone[0][name] + alone[1][name]).item() / 2, rel=1e-4)
+
+
+class SameSlots:
+    """Object n has query n."""
+
+    def __call__(self, prediction, targets):
+        return [(torch.arange(len(target.labels)), torch.arange(len(target.labels))) for target in targets]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stage__clips_of_different_length__are_an_error(build, kind):
+    """Catches a foreign error about stacking."""
+    with pytest.raises(DataError, match="same number"):
+        build(kind).train()([record(), record(((4, 4),), (1,))])
 
 
 @pytest.mark.parametrize(("tracker", "refiner", "weighed"), [(True, True, True), (True, False, False), (False, True, False)])
