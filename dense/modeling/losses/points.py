@@ -21,14 +21,33 @@ def sample_at_points(maps: Tensor, points: Tensor) -> Tensor:
     """Bilinear values of maps at points; outside counts as zero, pixel centres lie at half-integers.
 
     Args:
-        maps: ``(N, C, H, W)`` floating point.
+        maps: ``(N, C, H, W)`` floating point, or bool: then only the pixels that are needed become numbers.
         points: ``(N, P, 2)`` as (x, y) in [0, 1].
 
-    Returns: ``(N, C, P)``.
+    Returns: ``(N, C, P)``; float32 for bool.
     """
     if maps.shape[0] == 0:
-        return maps.new_zeros(0, maps.shape[1], points.shape[1])
+        return points.new_zeros(0, maps.shape[1], points.shape[1])
+    if maps.dtype is torch.bool:
+        return _sample_bits(maps, points)
     return F.grid_sample(maps, 2.0 * points[:, :, None] - 1.0, mode="bilinear", align_corners=False)[..., 0]
+
+
+def _sample_bits(maps: Tensor, points: Tensor) -> Tensor:
+    """``sample_at_points`` of bool maps by their four neighbours."""
+    height, width = maps.shape[-2:]
+    place = points * points.new_tensor((width, height)) - 0.5
+    corner = place.floor()
+    share, pixels = place - corner, maps.flatten(2)
+    total = points.new_zeros(*maps.shape[:2], points.shape[1])
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = (corner + corner.new_tensor((dx, dy))).long().unbind(-1)  # (N, P)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+        weight = (share[..., 0] if dx else 1 - share[..., 0]) * (share[..., 1] if dy else 1 - share[..., 1])
+        found = pixels.gather(2, index[:, None].expand(-1, maps.shape[1], -1))
+        total += found * (weight * inside)[:, None]
+    return total
 
 
 def uncertain_points(

@@ -118,7 +118,7 @@ class SetCriterion(nn.Module):
         query = torch.cat([query for query, _ in matches]).to(device)
         chosen = masks[record, query].flatten(0, 1)[:, None].float()  # (G·T, 1, h, w)
         wanted = torch.cat([t.masks[obj.to(t.masks.device)] for t, (_, obj) in zip(targets, matches, strict=True)])
-        wanted = wanted.flatten(0, 1)[:, None].to(device, torch.float32)  # (G·T, 1, H, W)
+        wanted = wanted.flatten(0, 1)[:, None].to(device)  # (G·T, 1, H, W)
         with torch.no_grad():
             points = uncertain_points(
                 chosen, self.num_points, oversample=self.oversample, importance=self.importance, draw=self.draw

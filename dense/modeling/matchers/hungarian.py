@@ -79,7 +79,7 @@ class HungarianMatcher:
         class_cost = -logits.float().softmax(-1)[:, target.labels]
         points = self.draw((1, self.num_points, 2), masks.device)
         x = sample_at_points(masks[None].flatten(1, 2).float(), points)[0]  # (Q·T, P)
-        t = sample_at_points(target.masks[None].flatten(1, 2).to(masks.device, torch.float32), points)[0]
+        t = sample_at_points(target.masks[None].flatten(1, 2).to(masks.device), points)[0]
         x = x.view(len(masks), -1)  # (Q, T·P)
         t = t.view(len(target.masks), x.shape[1])
         with torch.autocast(masks.device.type, enabled=False):

@@ -49,3 +49,12 @@ def test_uncertain_points__importance_one__draws_no_fresh_points():
     points = uncertain_points(torch.randn(2, 1, 4, 4), 6, oversample=2.0, importance=1.0, draw=draw)
     assert points.shape == (2, 6, 2)
     assert shapes == [(2, 12, 2)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (64, 40)])
+def test_sample_at_points__bool_maps__equal_their_float_maps(size):
+    """Catches neighbours, weights or borders that differ from bilinear sampling."""
+    torch.manual_seed(4)
+    maps = torch.rand(3, 2, *size) < 0.5
+    points = torch.cat((torch.rand(3, 200, 2), torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]).expand(3, -1, -1)), dim=1)
+    assert torch.allclose(sample_at_points(maps, points), sample_at_points(maps.float(), points), atol=1e-5)

@@ -1,0 +1,3 @@
+"""Benchmarks of DVIS++, one file each."""
+
+__all__: list[str] = []
