@@ -16,6 +16,7 @@ __all__ = [
     "MAX_NESTING",
     "MAX_OUTLINE",
     "MAX_YAML_BYTES",
+    "MAX_YAML_FILES",
     "MAX_YAML_NODES",
     "max_pixels",
     "max_unpacked_bytes",
@@ -35,6 +36,9 @@ MAX_OUTLINE = 2_000_000
 
 MAX_YAML_BYTES = 1 << 20
 """Size of a configuration file."""
+
+MAX_YAML_FILES = 100
+"""Files that a configuration file stands on through ``_BASE_``, those named twice counted twice."""
 
 MAX_YAML_NODES = 100_000
 """Keys and values of a configuration file, those that aliases repeat counted each time."""

@@ -3,13 +3,13 @@
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Generic, TypeVar
 
 from dense.errors import ConfigError
 
-__all__ = ["Registry", "load_projects", "nearest"]
+__all__ = ["Registry", "listed", "load_projects", "nearest"]
 
 Entry = TypeVar("Entry", bound=Callable[..., object])
 
@@ -17,9 +17,13 @@ Entry = TypeVar("Entry", bound=Callable[..., object])
 def nearest(name: str, known: list[str]) -> str:
     """``" Did you mean 'x'?"`` for the most similar known name, else the first known names."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f" Did you mean {close[0]!r}?"
-    return f" Known: {', '.join(sorted(known)[:12])}." if known else ""
+    return f" Did you mean {close[0]!r}?" if close else listed(known)
+
+
+def listed(known: Iterable[str]) -> str:
+    """``" Known: a, b."`` with the first dozen names in the order of the alphabet; empty without names."""
+    names = sorted(known)
+    return f" Known: {', '.join(names[:12])}." if names else ""
 
 
 class Registry(Generic[Entry]):

@@ -1,9 +1,10 @@
 """``load_config``: Detectron2's defaults, the keys of every system, a YAML file, ``KEY VALUE`` pairs."""
 
 import ast
+import difflib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from dense.config.official import UNSUPPORTED, WITHOUT_EFFECT, keys_among, offic
 from dense.config.reader import read_yaml_chain
 from dense.errors import ConfigError, shown
 from dense.limits import LARGEST_INTEGER
-from dense.registry import load_projects, nearest
+from dense.registry import listed, load_projects
 
 __all__ = ["default_config", "load_config"]
 
 logger = logging.getLogger(__name__)
+
+_FEW = 3  # places of one name that a message lists; NAME and ENABLED stand in dozens
 
 
 def default_config() -> CfgNode:
@@ -76,7 +79,30 @@ def _merge(cfg: CfgNode, values: dict[str, Any], where: str, prefix: str = "") -
 
 
 def _nearest_key(cfg: CfgNode, key: str, prefix: str) -> str:
-    return nearest(f"{prefix}{key}", [f"{prefix}{k}" for k in cfg])
+    """Hint at the key that was meant: in other case, at another level, misspelt on this level, misspelt at another level."""
+    word = key.upper()
+    here = {name.upper(): [f"{prefix}{name}"] for name in cfg}
+    anywhere: dict[str, list[str]] = {}
+    for path in _paths(default_config()):
+        anywhere.setdefault(path.rpartition(".")[2].upper(), []).append(path)
+    places = anywhere.get(word, [])
+
+    def close(known: dict[str, list[str]], cutoff: float) -> list[str]:
+        return [path for name in difflib.get_close_matches(word, known, 1, cutoff) for path in known[name][:_FEW]]
+
+    meant = here.get(word) or [*close(here, 0.85), *(places if len(places) <= _FEW else [])]
+    meant = meant or close(here, 0.6) or close(anywhere, 0.8)
+    if not meant:
+        return listed(path for paths in here.values() for path in paths)
+    return f" Did you mean {' or '.join(map(repr, meant))}?"
+
+
+def _paths(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
+    """Every dotted key, those of nodes too."""
+    for key, value in cfg.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, CfgNode):
+            yield from _paths(value, f"{prefix}{key}.")
 
 
 def _convert(value: object, old: object, where: str) -> Any:  # noqa: ANN401  keys hold any plain type

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from dense.errors import ConfigError, shown
-from dense.limits import MAX_YAML_BYTES, MAX_YAML_NODES
+from dense.limits import MAX_YAML_BYTES, MAX_YAML_FILES, MAX_YAML_NODES
 
 __all__ = ["BASE_KEY", "read_yaml_chain", "read_yaml_files", "shipped_config"]
 
@@ -20,8 +20,8 @@ def read_yaml_chain(path: str | Path) -> dict[str, Any]:
     """Read a YAML file and the files it is based on, the nearer overriding the farther.
 
     Args:
-        path: the file, or the name of one that comes with the toolbox (``configs/…/….yaml``), from whatever folder; a relative
-            ``_BASE_`` is relative to the file that names it.
+        path: the file, or the name of one that comes with the toolbox (``configs/…/….yaml``), from whatever folder; ``_BASE_``
+            is the path of one file or a list of paths (the later override the earlier), relative to the file that names it.
 
     Returns: nested mapping without ``_BASE_``.
     Raises: ConfigError for a missing file, a loop, a tag, text that is no YAML, or a top level that is no mapping.
@@ -34,7 +34,9 @@ def read_yaml_chain(path: str | Path) -> dict[str, Any]:
 
 def read_yaml_files(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     """The files that ``read_yaml_chain`` merges with what each says itself, the farthest base first. Raises: as there."""
-    return _read(shipped_config(path), [])
+    found: list[tuple[Path, dict[str, Any]]] = []
+    _read(shipped_config(path), [], found)
+    return found
 
 
 def shipped_config(path: str | Path) -> Path:
@@ -45,7 +47,8 @@ def shipped_config(path: str | Path) -> Path:
     return given
 
 
-def _read(path: Path, chain: list[Path]) -> list[tuple[Path, dict[str, Any]]]:
+def _read(path: Path, chain: list[Path], found: list[tuple[Path, dict[str, Any]]]) -> None:
+    """Append to ``found`` the file's bases, then the file; ``chain`` leads from the file that was asked for to this one."""
     try:
         resolved = path.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a zero byte; links in a circle
@@ -53,19 +56,27 @@ def _read(path: Path, chain: list[Path]) -> list[tuple[Path, dict[str, Any]]]:
     if resolved in chain:
         loop = " → ".join(p.name for p in [*chain, resolved])
         raise ConfigError(f"{chain[0]}: {BASE_KEY} forms a loop ({loop}). Remove one of the references.")
+    if len(chain) + len(found) >= MAX_YAML_FILES:  # lists of bases with lists of bases double at each file
+        first = chain[0] if chain else path
+        raise ConfigError(f"{first}: stands on more than {MAX_YAML_FILES} files through {BASE_KEY}. Join some of them.")
     values = _parse(path, chain)
-    base = values.pop(BASE_KEY, None)
-    if base is None:
-        return [(path, values)]
-    if not isinstance(base, str):
-        raise ConfigError(f"{path}: {BASE_KEY} is {type(base).__name__}, expected the path of one YAML file.")
-    try:
-        base_path = Path(base).expanduser()
-    except RuntimeError as error:
-        raise ConfigError(f"{path}: {BASE_KEY} {shown(base)} is in the home of nobody known here.") from error
-    if not base_path.is_absolute():
-        base_path = path.parent / base_path
-    return [*_read(base_path, [*chain, resolved]), (path, values)]
+    for base in _bases(path, values.pop(BASE_KEY, None)):
+        _read(base, [*chain, resolved], found)
+    found.append((path, values))
+
+
+def _bases(path: Path, bases: object) -> list[Path]:
+    """The files that ``_BASE_`` of ``path`` names: one, or a list of which the later override the earlier."""
+    names = [] if bases is None else bases if isinstance(bases, list) else [bases]
+    paths = []
+    for base in names:
+        if not isinstance(base, str):
+            raise ConfigError(f"{path}: {BASE_KEY} is {shown(base)}, expected the path of a YAML file, or a list of paths.")
+        try:
+            paths.append(path.parent / Path(base).expanduser())  # an absolute one replaces the folder
+        except RuntimeError as error:
+            raise ConfigError(f"{path}: {BASE_KEY} {shown(base)} is in the home of nobody known here.") from error
+    return paths
 
 
 def _parse(path: Path, chain: list[Path]) -> dict[str, Any]:

@@ -123,9 +123,11 @@ def _check_start(cfg: "CfgNode", resume: bool) -> None:
 
 def _check_test_sets(cfg: "CfgNode") -> None:
     from dense.data.datasets import find_dataset, with_kinds
+    from dense.engine.scoring import find_scorer
 
     classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     for name, kind in with_kinds(cfg.DATASETS.TEST, cfg.DATASETS.DATASET_TYPE_TEST):
+        find_scorer(name, kind)
         known = len(find_dataset(name, kind).read().category_names)
         if classes > known:
             raise ConfigError(

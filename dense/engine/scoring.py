@@ -12,11 +12,12 @@ from dense.data.datasets import check_kind, with_kinds
 from dense.engine.image_scoring import score_instances, score_panoptic, score_semantic
 from dense.engine.launch import Process
 from dense.engine.video_scoring import score_video_instances
+from dense.errors import ConfigError
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-__all__ = ["SCORERS", "Scorer", "evaluate_model"]
+__all__ = ["SCORERS", "Scorer", "evaluate_model", "find_scorer"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,17 @@ SCORERS: dict[str, Scorer] = {
 }
 
 
+def find_scorer(name: str, kind: str) -> Scorer:
+    """What scores a model on the data set ``name``. Raises: ConfigError if there is nothing for its kind (yet)."""
+    check_kind(kind, "DATASETS.DATASET_TYPE_TEST")
+    if kind not in SCORERS:
+        raise ConfigError(
+            f"DATASETS.TEST: {name!r} ({kind}) cannot be scored in training, only {', '.join(SCORERS)} can."
+            " Add `DATASETS.TEST ()` to train without."
+        )
+    return SCORERS[kind]
+
+
 def evaluate_model(cfg: "CfgNode", model: nn.Module, process: Process) -> dict[str, float]:
     """Score a model on every set of DATASETS.TEST.
 
@@ -43,9 +55,9 @@ def evaluate_model(cfg: "CfgNode", model: nn.Module, process: Process) -> dict[s
     figures: dict[str, float] = {}
     sets = with_kinds(cfg.DATASETS.TEST, cfg.DATASETS.DATASET_TYPE_TEST)
     for name, kind in sets:
-        check_kind(kind, "DATASETS.DATASET_TYPE_TEST")
+        scorer = find_scorer(name, kind)
         folder = Path(cfg.OUTPUT_DIR) / "inference" / (_folder_name(name) if len(sets) > 1 else "")
-        scores = SCORERS[kind](cfg, model, name, folder, process)
+        scores = scorer(cfg, model, name, folder, process)
         known = {k: v for k, v in scores.items() if k != "per_category" and not math.isnan(v)}
         if known:
             logger.info("%s: %s", name, "  ".join(f"{k} {v:.2f}" for k, v in known.items()))

@@ -1,6 +1,7 @@
 """YAML files: chains, and text that is no YAML."""
 
 import pytest
+from detectron2.config import CfgNode
 
 from dense.config.loading import load_config
 from dense.config.reader import read_yaml_chain, shipped_config
@@ -34,6 +35,28 @@ def test_read_yaml_chain__same_base_by_two_ways__is_no_loop(yaml_file):
     yaml_file("A: 1\n", "c.yaml")
     yaml_file("_BASE_: c.yaml\n", "b.yaml")
     assert read_yaml_chain(yaml_file("_BASE_: ./b.yaml\n")) == {"A": 1}
+
+
+def test_read_yaml_chain__list_of_bases__the_later_wins(yaml_file):
+    """Catches a list refused (Detectron2 reads it), merged backwards, or with a base's own base merged over its neighbour."""
+    yaml_file("A: {x: 0, y: 0, z: 0, w: 0}\n", "root.yaml")
+    yaml_file("_BASE_: root.yaml\nA: {x: 1, y: 1}\n", "one.yaml")
+    yaml_file("A: {y: 2, z: 2}\n", "more/two.yaml")
+    path = yaml_file("_BASE_: [one.yaml, more/two.yaml]\nA: {z: 3}\n")
+    assert read_yaml_chain(path) == {"A": {"x": 1, "y": 2, "z": 3, "w": 0}} == CfgNode.load_yaml_with_base(str(path))
+    assert read_yaml_chain(yaml_file("_BASE_: []\nA: 1\n", "none.yaml")) == {"A": 1}
+    with pytest.raises(ConfigError, match=r"loop \(loop.yaml → loop.yaml\)"):
+        read_yaml_chain(yaml_file("_BASE_: [one.yaml, loop.yaml]\n", "loop.yaml"))
+
+
+@pytest.mark.parametrize("bases", ["[{0}, {0}]", "{0}"])
+def test_read_yaml_chain__bases_without_end__refused_at_once(yaml_file, frugal, bases):
+    """Catches lists of bases that double at each file (2^300 reads), and a recursion too deep for Python."""
+    for n in range(300):
+        yaml_file(f"_BASE_: {bases.format(f'{n + 1}.yaml')}\n", f"{n}.yaml")
+    yaml_file("A: 1\n", "300.yaml")
+    with frugal(50, seconds=3), pytest.raises(ConfigError, match=r"0\.yaml: stands on more than 100 files"):
+        read_yaml_chain(yaml_file("_BASE_: 0.yaml\n", "start0.yaml"))
 
 
 def test_shipped_config__name_from_another_folder__ours_unless_the_user_has_one(tmp_path, monkeypatch):
@@ -71,7 +94,9 @@ def test_read_yaml_chain__empty__is_empty(yaml_file):
         ("A: !!python/object/new:os.mkdir [PWNED_NEW]\n", "refused"),
         ("A: !mine 5\n", "refused"),
         ("A: &a [*a]\nB: *missing\n", "not valid YAML"),
-        ("_BASE_: [a.yaml, b.yaml]\n", "_BASE_ is list"),
+        ("_BASE_: 5\n", "_BASE_ is 5"),
+        ("_BASE_: [[a.yaml]]\n", "_BASE_ is ['a.yaml']"),
+        ("_BASE_: {a: b}\n", "_BASE_ is {'a': 'b'}"),
         ("[" * 5000, "config.yaml"),
     ],
 )

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from dense.config.loading import load_config
+from dense.engine.scoring import SCORERS
 from dense.modeling.builder import build_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -157,6 +158,14 @@ def test_train__bfloat16_on_cpu__runs_close_to_full_precision(train, finished, t
     mixed, full = figures(tmp_path)[4]["total_loss"], figures(finished)[4]["total_loss"]
     assert mixed != full
     assert mixed == pytest.approx(full, rel=0.05)
+
+
+def test_train__test_set_that_nothing_scores__refused_before_the_first_step(train, tmp_path, monkeypatch):
+    """Catches a KeyError after the last step of a long training."""
+    monkeypatch.delitem(SCORERS, "video_instance")
+    outcome = train("OUTPUT_DIR", tmp_path / "run")
+    one_error(outcome, "DATASETS.TEST: 'world_valid' (video_instance)", "image_panoptic", "DATASETS.TEST ()")
+    assert not (tmp_path / "run").exists()
 
 
 def test_train__outputs_not_finite__stops_and_names_the_files(train, tiny_data, tmp_path):
