@@ -13,6 +13,7 @@ __all__ = [
     "DEFAULT_PIXELS",
     "LARGEST_INTEGER",
     "LONGEST_TEXT",
+    "MAX_CHECKPOINT_PARTS",
     "MAX_NESTING",
     "MAX_OUTLINE",
     "MAX_YAML_BYTES",
@@ -30,6 +31,9 @@ LARGEST_INTEGER = 2**63 - 1
 
 LONGEST_TEXT = 4096
 """Characters of a name or path in a JSON file."""
+
+MAX_CHECKPOINT_PARTS = 8
+"""Weights files that stand one on the other (segmenter, tracker, refiner)."""
 
 MAX_OUTLINE = 2_000_000
 """Length in pixels of the outlines of one mask's polygons: drawing them takes some 100 bytes a pixel."""

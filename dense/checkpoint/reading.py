@@ -16,7 +16,9 @@ from torch import Tensor
 
 from dense.checkpoint.inspection import check_archive, check_pickles, is_archive
 from dense.checkpoint.pickled import read_arrays
+from dense.checkpoint.writing import file_hash
 from dense.errors import CheckpointError, shown
+from dense.limits import MAX_CHECKPOINT_PARTS
 
 __all__ = ["find_tensors", "read_checkpoint", "read_metadata", "read_state_dict"]
 
@@ -29,12 +31,36 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Tensors of a checkpoint by name.
 
     Args:
-        path: ``.safetensors``, ``.pth`` / ``.pt`` or Detectron2's ``.pkl``; see ``find_tensors``.
+        path: ``.safetensors``, ``.pth`` / ``.pt`` or Detectron2's ``.pkl``; see ``find_tensors``. A safetensors file may hold
+            the later parts of a model only: its header's ``base`` names the file beside it that has the others, and
+            ``base_sha256`` its digest.
 
     Returns: name → CPU tensor.
     Raises: CheckpointError for anything else.
     """
-    return find_tensors(read_checkpoint(path), str(path))
+    source, parts = Path(path), [find_tensors(read_checkpoint(path), str(path))]
+    while (base := _base(source)) is not None:
+        if len(parts) == MAX_CHECKPOINT_PARTS:
+            raise CheckpointError(f"{path}: stands on more than {MAX_CHECKPOINT_PARTS - 1} files, one on the other.")
+        parts.append(find_tensors(read_checkpoint(base), str(base)))
+        source = base
+    return {name: tensor for part in reversed(parts) for name, tensor in part.items()}
+
+
+def _base(path: Path) -> Path | None:
+    """The file that the parts in ``path`` stand on, checked; ``None`` if it stands alone."""
+    metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
+    if "base" not in metadata:
+        return None
+    name = metadata["base"]
+    base = path.parent / name
+    if Path(name).name != name or base.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: its base is {shown(name)}, expected the name of a safetensors file beside it.")
+    if not base.is_file():
+        raise CheckpointError(f"{path}: holds the later parts of a model; {base} with the others is missing. Put it there.")
+    if file_hash(base) != metadata.get("base_sha256"):
+        raise CheckpointError(f"{path}: was trained over another {base}. Put the one it came with beside it.")
+    return base
 
 
 def find_tensors(content: Mapping[Any, Any], where: str) -> dict[str, Tensor]:

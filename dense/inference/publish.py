@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dense.checkpoint.reading import read_checkpoint
+from dense.checkpoint.reading import read_checkpoint, read_state_dict
 from dense.checkpoint.writing import file_hash, save_weights
 from dense.command_line import new_parser, run_command
 from dense.config import load_config
@@ -21,7 +21,7 @@ from dense.inference.video_predictor import VideoPredictor
 from dense.inference.world_run import HELD_OUT_SEED, run_world
 from dense.io import atomic_write, read_json, write_json
 
-__all__ = ["main", "publish"]
+__all__ = ["main", "publish", "without_base"]
 
 _SIZES = (12, 40)  # held-out videos: of `make demo`, of `make eval-world`
 
@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="model_NNNNNNN.pth of a run")
     parser.add_argument("--name", required=True, help="file name without extension")
     parser.add_argument("--facts", required=True, type=Path, metavar="FILE", help="JSON: summary, training, licences, …")
+    parser.add_argument(
+        "--base", type=Path, metavar="FILE", help="published weights of the parts before; only others are written"
+    )
     parser.add_argument("--output", type=Path, default=Path("weights"), metavar="DIR", help="default %(default)s")
     arguments = parser.parse_args(argv)
 
@@ -57,12 +60,17 @@ def publish(arguments: argparse.Namespace) -> Path:
     facts = read_json(arguments.facts)
     if not isinstance(facts, dict):
         raise DataError(f"{arguments.facts}: is a {type(facts).__name__}, expected an object with summary, training, licences.")
-    tensors = {**state["model"], **state.get("averaged", {})}
+    tensors, base = {**state["model"], **state.get("averaged", {})}, {}
+    if arguments.base is not None:
+        tensors, base = (
+            without_base(tensors, arguments.base),
+            {"base": arguments.base.name, "base_sha256": file_hash(arguments.base)},
+        )
     cfg = load_config(arguments.config_file)
     source = load_model(cfg)
     path = arguments.output / f"{arguments.name}.safetensors"
     categories = json.dumps(source.categories)
-    save_weights(path, tensors, dtype=torch.float16, metadata={"config": cfg.dump(), "categories": categories})
+    save_weights(path, tensors, dtype=torch.float16, metadata={"config": cfg.dump(), "categories": categories, **base})
     predictor = VideoPredictor(path)
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -84,6 +92,19 @@ def publish(arguments: argparse.Namespace) -> Path:
     with atomic_write(path.with_suffix(".md")) as stream:
         stream.write(_text(card))
     return path
+
+
+def without_base(tensors: dict[str, torch.Tensor], base: Path) -> dict[str, torch.Tensor]:
+    """The tensors that ``base`` does not have.
+
+    Raises: CheckpointError if one that it has is not the same: then it is not what was trained over.
+    """
+    known = read_state_dict(base)
+    kept = {name: tensor for name, tensor in tensors.items() if name not in known}
+    changed = [n for n, t in tensors.items() if n in known and not torch.equal(t.to(known[n].dtype), known[n])]
+    if changed:
+        raise CheckpointError(f"{base}: {changed[0]} and {len(changed) - 1} more have other values in the checkpoint.")
+    return kept
 
 
 def _rounded(scores: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from dense.checkpoint.reading import read_checkpoint, read_metadata, read_state_dict
+from dense.checkpoint.writing import file_hash, save_weights
 from dense.errors import CheckpointError
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor(5)}
@@ -189,3 +190,49 @@ def test_read_state_dict__no_mapping_or_no_tensors__raises(tmp_path):
         read_state_dict(tmp_path / "t.pth")
     with pytest.raises(CheckpointError, match=r"no tensors \(keys: step\)"):
         read_state_dict(tmp_path / "s.pth")
+
+
+def write_part(folder, name, tensors, over=None, **changed):
+    metadata = {} if over is None else {"base": over, "base_sha256": file_hash(folder / over), **changed}
+    save_weights(folder / name, {key: torch.full((2,), float(value)) for key, value in tensors.items()}, metadata=metadata)
+
+
+def test_read_state_dict__file_of_later_parts__joined_with_its_bases(tmp_path):
+    """Catches a base that is not read, or one whose values win over the later part's."""
+    write_part(tmp_path, "a.safetensors", {"backbone": 1, "criterion": 1})
+    write_part(tmp_path, "b.safetensors", {"tracker": 2, "criterion": 2}, "a.safetensors")
+    write_part(tmp_path, "c.safetensors", {"refiner": 3}, "b.safetensors")
+    found = read_state_dict(tmp_path / "c.safetensors")
+    assert {name: tensor[0].item() for name, tensor in found.items()} == {
+        "backbone": 1,
+        "criterion": 2,
+        "tracker": 2,
+        "refiner": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"base": "../a.safetensors"}, "beside it"),
+        ({"base": "/etc/passwd"}, "beside it"),
+        ({"base": "a.pkl"}, "beside it"),
+        ({"base": "missing.safetensors"}, "missing"),
+        ({"base_sha256": "0" * 64}, "another"),
+    ],
+)
+def test_read_state_dict__wrong_base__is_an_error(tmp_path, change, message):
+    """Catches a file outside the folder, one that runs code, or weights of another training."""
+    write_part(tmp_path, "a.safetensors", {"backbone": 1})
+    write_part(tmp_path, "b.safetensors", {"tracker": 2}, "a.safetensors", **change)
+    with pytest.raises(CheckpointError, match=message):
+        read_state_dict(tmp_path / "b.safetensors")
+
+
+def test_read_state_dict__long_chain_of_bases__is_refused(tmp_path):
+    """Catches a chain without end."""
+    write_part(tmp_path, "0.safetensors", {"x": 0})
+    for i in range(1, 12):
+        write_part(tmp_path, f"{i}.safetensors", {"x": i}, f"{i - 1}.safetensors")
+    with pytest.raises(CheckpointError, match="more than 7 files"):
+        read_state_dict(tmp_path / "11.safetensors")

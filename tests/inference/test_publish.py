@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from dense.checkpoint.writing import save_weights
 from dense.errors import CheckpointError, DataError
-from dense.inference.publish import publish
+from dense.inference.publish import publish, without_base
 
 
 @pytest.fixture
@@ -32,3 +33,12 @@ def test_publish__facts_that_are_a_list__name_the_file(arguments):
     """Catches a TypeError of ``**`` after minutes of scoring."""
     with pytest.raises(DataError, match=r"facts\.json: is a list, expected an object"):
         publish(arguments({"model": {"w": torch.zeros(1)}, "step": 1}, ["summary"]))
+
+
+def test_without_base__parts_of_another_file__left_out(tmp_path):
+    """Catches a tracker published with its segmenter, or over a segmenter it was not trained with."""
+    tensors = {"backbone": torch.rand(9), "tracker": torch.rand(2)}
+    save_weights(tmp_path / "base.safetensors", {"backbone": tensors["backbone"]}, dtype=torch.float16)
+    assert list(without_base(tensors, tmp_path / "base.safetensors")) == ["tracker"]
+    with pytest.raises(CheckpointError, match="backbone and 0 more have other values"):
+        without_base({**tensors, "backbone": torch.rand(9)}, tmp_path / "base.safetensors")
