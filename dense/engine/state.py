@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from dense.checkpoint.reading import read_checkpoint
 from dense.checkpoint.writing import save_training_state
+from dense.engine.launch import Process
 from dense.errors import CheckpointError, shown
 from dense.io import atomic_write
 from dense.limits import LARGEST_INTEGER
+from dense.modeling.video import RemembersTraining
 
-__all__ = ["AveragedWeights", "Checkpoints", "step_seed"]
+__all__ = ["AveragedWeights", "Checkpoints", "ProcessMemories", "step_seed"]
 
 logger = logging.getLogger(__name__)
 
@@ -110,12 +112,17 @@ class Checkpoints:
 
 
 def _restore(path: Path, state: Mapping[str, Any], parts: dict[str, Any]) -> int:
-    missing = [name for name in ("step", *parts) if name not in state]
+    absent = [name for name in ("step", *parts) if name not in state]
+    missing = [name for name in absent if not isinstance(parts.get(name), ProcessMemories)]
     if missing:
         raise CheckpointError(
             f"{path}: is no training state, {', '.join(missing)} missing. To start from its weights, set MODEL.WEIGHTS."
         )
+    for name in absent:  # of an older version
+        logger.warning("%s: holds no %s; the model starts without, so losses differ from those of an unbroken run", path, name)
     for name, part in parts.items():
+        if name in absent:
+            continue
         try:
             part.load_state_dict(state[name])
             if isinstance(part, torch.optim.Optimizer):
@@ -160,6 +167,23 @@ def _check_moments(parameter: Tensor, moments: Mapping[str, Any], needed: set[st
 
 def _are_decays(value: object) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(b, int | float) and 0 <= b < 1 for b in value)
+
+
+class ProcessMemories:
+    """What a model remembers of a training beside its weights, of every process of the run."""
+
+    def __init__(self, model: RemembersTraining, process: Process) -> None:
+        self.model, self.process = model, process
+
+    def state_dict(self) -> list[dict[Any, Any]]:
+        """One state per process, in their order; all of them must call this."""
+        return self.process.gather([self.model.training_state()])
+
+    def load_state_dict(self, states: list[dict[Any, Any]]) -> None:
+        """Take that of this process; one that the run did not have before begins with nothing. Raises: ValueError."""
+        if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
+            raise ValueError(f"memories are {shown(states)}, expected one per process")
+        self.model.load_training_state(states[self.process.rank] if self.process.rank < len(states) else {})
 
 
 class AveragedWeights:

@@ -17,9 +17,9 @@ from dense.engine.launch import Process
 from dense.engine.optimizers import build_optimizer, gradient_clipper
 from dense.engine.progress import Writer
 from dense.engine.schedules import build_schedule
-from dense.engine.state import AveragedWeights, Checkpoints, step_seed
+from dense.engine.state import AveragedWeights, Checkpoints, ProcessMemories, step_seed
 from dense.errors import NonFiniteError
-from dense.modeling.video import FollowsTraining
+from dense.modeling.video import FollowsTraining, RemembersTraining
 
 __all__ = ["Trainer"]
 
@@ -66,7 +66,11 @@ class Trainer:
             "scheduler": self.schedule,
             "scaler": self.scaler,
         }
-        return parts if self.averaged is None else {**parts, "averaged": self.averaged}
+        if self.averaged is not None:
+            parts["averaged"] = self.averaged
+        if isinstance(self.model, RemembersTraining):
+            parts["memories"] = ProcessMemories(self.model, self.process)
+        return parts
 
     def resume(self) -> bool:
         """Continue from the last checkpoint of the folder that can be read; False if there is none."""
@@ -78,9 +82,10 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write a checkpoint (main process only)."""
+        """Write a checkpoint (main process only; all of them must call this)."""
+        state = {name: part.state_dict() for name, part in self.parts().items()}
         if self.process.is_main:
-            path = self.checkpoints.save(self.step, {name: part.state_dict() for name, part in self.parts().items()})
+            path = self.checkpoints.save(self.step, state)
             logger.info("wrote %s", path)
 
     def save_weights(self, path: Path) -> None:

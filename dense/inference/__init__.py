@@ -1,6 +1,7 @@
 """Running models on images and videos.
 
 ``video_predictor``  ``VideoPredictor``: a whole video, or a stream in constant memory (start here)
+``stream_windows``   ``StreamState``; frames through a video model window by window
 ``image_predictor``  ``ImagePredictor``: one image
 ``image_files``      an image's results on disk
 ``model_source``     configuration, weights file or model → model with its settings

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from dense.config.checks import check_share
 from dense.errors import ConfigError
 from dense.inference.model_source import load_model
 from dense.inference.network_input import NetworkInput, check_at_least
+from dense.inference.stream_windows import StreamState, predicted_frames
 from dense.modeling.postprocess import resize_masks, top_pairs
 from dense.modeling.video import QueryWindow, StreamingModel
 from dense.structures import RLE, FrameResult, Track, VideoResult
@@ -23,21 +23,6 @@ from dense.video import Frame, FrameSource, open_frames
 __all__ = ["StreamState", "VideoPredictor"]
 
 _CHUNK = 16  # masks resized at once: bounds the memory of large frames
-
-
-@dataclass
-class StreamState:
-    """Where a stream stands; hand it to the next ``stream`` call to go on with the same objects.
-
-    Attributes:
-        model: the model's own state.
-        frames: number of frames seen.
-        time_s: presentation time of the last frame in seconds; frames of a later call that start again at 0 follow it.
-    """
-
-    model: Any = None
-    frames: int = 0
-    time_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +105,7 @@ class VideoPredictor:
         times: list[float] = []
         masks: list[list[RLE | None]] = []
         last: _Prediction | None = None
-        for last in self._predictions(frames, StreamState()):
+        for last in self._predictions(frames, StreamState(), pictures=False):
             times.append(last.frame.time_s)
             masks.append(last.encode(range(len(last.masks))))
         if last is None:
@@ -150,8 +135,8 @@ class VideoPredictor:
             mean over the frames so far, so a track's label can change while the model makes up its mind.
         Raises: ConfigError for a vocabulary; VideoError if the frames cannot be read (results so far have been yielded).
         """
-        for _, result in self.stream_frames(frames, state, vocabulary):
-            yield result
+        for prediction in self._streamed(frames, state, vocabulary, pictures=False):
+            yield self._select(prediction)
 
     def stream_frames(
         self,
@@ -160,10 +145,20 @@ class VideoPredictor:
         vocabulary: Sequence[str] | None = None,
     ) -> Iterator[tuple[Frame, FrameResult]]:
         """As ``stream``, each result with the frame it belongs to (for drawing)."""
+        for prediction in self._streamed(frames, state, vocabulary, pictures=True):
+            yield prediction.frame, self._select(prediction)
+
+    def _streamed(
+        self,
+        frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str],
+        state: StreamState | None,
+        vocabulary: Sequence[str] | None,
+        *,
+        pictures: bool,
+    ) -> Iterator[_Prediction]:
         if vocabulary is not None:
             raise ConfigError("vocabulary: this model has a closed vocabulary; leave the argument out.")
-        for prediction in self._predictions(frames, StreamState() if state is None else state):
-            yield prediction.frame, self._select(prediction)
+        yield from self._predictions(frames, StreamState() if state is None else state, pictures=pictures)
 
     def _select(self, prediction: _Prediction) -> FrameResult:
         scores, labels = prediction.probabilities[:, :-1].max(-1)
@@ -184,54 +179,9 @@ class VideoPredictor:
         )
 
     def _predictions(
-        self, frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str], state: StreamState
+        self, frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str], state: StreamState, *, pictures: bool
     ) -> Iterator[_Prediction]:
         source = frames if isinstance(frames, FrameSource) else open_frames(frames)  # type: ignore[arg-type]
-        if state.model is None:
-            state.model = self.model.start()
         with source:
-            iterator = _continued(source, state)
-            while window := _next_window(iterator, self.model.window):
-                predicted, state.model = self.model.step([self.input.tensor(f.image) for f in window.frames], state.model)
-                state.frames += len(window.frames)
-                state.time_s = window.frames[-1].time_s
-                for t, frame in enumerate(window.frames):
-                    yield _Prediction(frame, predicted.probabilities(t), predicted.masks[:, t], predicted)
-                if window.error is not None:
-                    raise window.error
-
-
-def _continued(source: FrameSource, state: StreamState) -> Iterator[Frame]:
-    """The source's frames, numbered and timed after those that the state has seen."""
-    offset, after = state.frames, state.time_s
-    if not offset:
-        yield from source
-        return
-    shift: float | None = None
-    for frame in source:
-        if shift is None:  # absolute times, which go on by themselves, stay
-            shift = 0.0 if frame.time_s > after else after + float(1 / (source.rate or 10)) - frame.time_s
-        index = frame.index + offset
-        name = f"{index:06d}" if frame.name == f"{frame.index:06d}" else frame.name
-        yield Frame(index, frame.time_s + shift, frame.image, name)
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Frames to segment together; ``error`` is what ended the source after them."""
-
-    frames: list[Frame]
-    error: Exception | None = None
-
-
-def _next_window(frames: Iterator[Frame], size: int) -> _Window | None:
-    """The next frames; those read before damage are still delivered."""
-    taken: list[Frame] = []
-    try:
-        for frame in islice(frames, size):
-            taken.append(frame)
-    except Exception as error:  # raised again once the frames before it are out
-        if not taken:
-            raise
-        return _Window(taken, error)
-    return _Window(taken) if taken else None
+            for frame, window, t in predicted_frames(self.model, source, self.input.tensor, state, pictures=pictures):
+                yield _Prediction(frame, window.probabilities(t), window.masks[:, t], window)

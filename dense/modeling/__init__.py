@@ -7,6 +7,7 @@
 ``matchers``        ``losses``         assignment and criterion
 ``predictions``     what decoders return and criteria compare with
 ``config_check``    numbers and names of a configuration that fit no segmenter
+``video``           what video models offer to predictors and trainers; ``stream_state``: their states as plain values
 ``preprocess``      normalise, pad and stack
 ``postprocess``     from mask logits to semantic, instance, panoptic and video results
 """

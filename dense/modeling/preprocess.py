@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dense.errors import DataError
+
 __all__ = ["ImageStack", "Preprocessor"]
 
 
@@ -41,7 +43,12 @@ class Preprocessor(nn.Module):
         self.divisibility = max(divisibility, 1)
 
     def forward(self, images: Sequence[Tensor]) -> ImageStack:
-        """``(3, h, w)`` tensors with values 0 to 255 → one stack; padding happens after normalisation."""
+        """``(3, h, w)`` tensors with values 0 to 255 → one stack; padding happens after normalisation.
+
+        Raises: DataError without images.
+        """
+        if not images:
+            raise DataError("image: the batch has no frame, expected at least one.")
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         d = self.divisibility
         height = -(-max(h for h, _ in sizes) // d) * d

@@ -1,6 +1,6 @@
 """What every video model offers to predictors: a state that goes in and comes out, a window of frames at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -12,9 +12,12 @@ from dense.modeling.predictions import MaskTargets
 
 __all__ = [
     "FollowsTraining",
+    "GatheringModel",
     "QueryWindow",
+    "RemembersTraining",
     "RunningLogits",
     "StreamingModel",
+    "check_one_size",
     "clip_targets",
     "fused_probabilities",
     "run_windows",
@@ -60,11 +63,42 @@ class StreamingModel(Protocol):
 
 
 @runtime_checkable
+class GatheringModel(StreamingModel, Protocol):
+    """A streaming model that judges many frames together, ``window`` of them, but keeps little of each.
+
+    It takes them a few at a time, so that frames need not stay in memory; ``step`` is ``take``, as often as needed, then
+    ``judge``.
+    """
+
+    intake: int
+
+    def take(self, frames: Sequence[Tensor], state: Any) -> Any:  # noqa: ANN401
+        """Next frames, at most ``intake``, of one size → the state that holds what is needed of them."""
+
+    def judge(self, state: Any) -> tuple[Iterator[QueryWindow], Any]:  # noqa: ANN401
+        """Predictions for all frames taken since the last call, some at a time, computed as they are asked for; and the state.
+
+        What is kept of a frame is freed once its prediction is out, unless the caller holds the old state.
+        """
+
+
+@runtime_checkable
 class FollowsTraining(Protocol):
     """A model whose losses change in the course of the training."""
 
     def begin_step(self, step: int) -> None:
         """The trainer says which step, from 0, comes next; so a continued run goes on where it was."""
+
+
+@runtime_checkable
+class RemembersTraining(Protocol):
+    """A model whose losses depend on earlier steps by more than its weights; each process remembers something else."""
+
+    def training_state(self) -> dict[Any, Any]:
+        """What it remembers: containers, numbers and tensors on the CPU."""
+
+    def load_training_state(self, state: dict[Any, Any]) -> None:
+        """Remember that instead. Raises: ValueError if it is nothing that ``training_state`` gives."""
 
 
 @dataclass(frozen=True)
@@ -94,19 +128,31 @@ class RunningLogits:
         return sums / counts[:, None, None], RunningLogits(sums[-1], self.frames + len(logits))
 
 
+def check_one_size(frames: Sequence[Tensor]) -> None:
+    """Raise DataError unless the frames ``(3, h, w)`` of a window have one size: its masks could not be one tensor."""
+    for t, frame in enumerate(frames):
+        if frame.shape[-2:] != frames[0].shape[-2:]:
+            here, first = ("x".join(map(str, reversed(f.shape[-2:]))) for f in (frame, frames[0]))
+            raise DataError(f"image: frame {t} is {here} (width x height), frame 0 is {first}. Scale them to one size first.")
+
+
 def run_windows(model: StreamingModel, frames: Sequence[Tensor], size: int) -> tuple[QueryWindow, Tensor]:
     """A whole video, ``size`` frames at a time.
 
     Returns: the last window, whose last logits are the video's, and the mask logits ``(Q, T, h, w)`` in float32 on the CPU.
-    Raises: DataError without frames.
+    Raises: DataError without frames, or if they differ in size.
     """
     if len(frames) == 0:
         raise DataError("image: the video has no frame, expected at least one.")
-    state, masks = model.start(), []
+    check_one_size(frames)
+    state, masks = model.start(), torch.empty(0)
     for first in range(0, len(frames), size):
         window, state = model.step(frames[first : first + size], state)
-        masks.append(window.masks.float().cpu())
-    return window, torch.cat(masks, dim=1)
+        found = window.masks.float().cpu()
+        if not first:  # into one tensor: joining parts at the end would take the memory of all masks twice
+            masks = found if size >= len(frames) else found.new_empty((len(found), len(frames), *found.shape[2:]))
+        masks[:, first : first + size] = found
+    return window, masks
 
 
 def clip_targets(frames: Sequence[Any], padded: tuple[int, int], device: torch.device) -> MaskTargets:

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor
 
-from dense.modeling.video import QueryWindow, RunningLogits
+from dense.modeling.video import QueryWindow, RunningLogits, check_one_size
 from dense.projects.dvis.segmenting import reordered, segment, segment_clips, video_result
 from dense.projects.dvis.stage import StageParts, TrainingStage
 from dense.projects.dvis.trackers import TrackerState
@@ -72,6 +72,7 @@ class OnlineVideoSegmenter(TrainingStage):
     @torch.no_grad()
     def step(self, frames: Sequence[Tensor], state: OnlineState) -> tuple[QueryWindow, OnlineState]:
         """Segment the next frames and follow the objects through them; see ``dense.modeling.video.StreamingModel``."""
+        check_one_size(frames)
         stack, output = segment(self, frames)
         clip = (output.embeddings[None], output.embeddings_without_norm[None], output.mask_features[None])
         tracked, after = self.tracker(*clip, state.tracker)

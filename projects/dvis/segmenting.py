@@ -78,11 +78,11 @@ def segment_clips(
         device: where the targets go.
         predictions: are the segmenter's own predictions wanted?
 
-    Raises: DataError if the clips differ in their number of frames.
+    Raises: DataError if the clips differ in their number of frames, or have none.
     """
     lengths = {len(record["instances"]) for record in batch}
-    if len(lengths) != 1:
-        raise DataError(f"batch: clips of {sorted(lengths)} frames, expected the same number for all.")
+    if len(lengths) != 1 or 0 in lengths:
+        raise DataError(f"batch: clips of {sorted(lengths)} frames, expected the same number for all, at least one frame.")
     outputs, sizes = zip(*(_clip(model, record, device, predictions) for record in batch), strict=True)
     clips = [clip_targets(record["instances"], size, device) for record, size in zip(batch, sizes, strict=True)]
     (height, width), (h, w) = _largest(sizes), _largest([output.mask_features.shape[-2:] for output in outputs])

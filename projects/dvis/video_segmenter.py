@@ -17,7 +17,7 @@ from dense.config.checks import Range, check_ranges
 from dense.modeling.losses import SetCriterion
 from dense.modeling.meta_archs.image_segmenter import segmenter_parts
 from dense.modeling.preprocess import Preprocessor
-from dense.modeling.video import QueryWindow, RunningLogits, clip_targets
+from dense.modeling.video import QueryWindow, RunningLogits, check_one_size, clip_targets
 from dense.projects.dvis.association import ASSOCIATIONS, Association, Memory
 from dense.projects.dvis.contrast import TrackletContrast
 from dense.projects.dvis.registries import OBJECTIVES
@@ -138,8 +138,9 @@ class VideoSegmenter(nn.Module):
             state: from ``start`` or the last ``step``; it is not changed.
 
         Returns: their predictions, and the state after them.
-        Raises: NonFiniteError naming the frames if outputs are NaN or infinite.
+        Raises: DataError if the frames differ in size; NonFiniteError naming the frames if outputs are NaN or infinite.
         """
+        check_one_size(frames)
         stack, output = segment(self, frames)
         final, followed = output.final, output.embeddings if output.reid is None else output.reid
         means, masks, logits, memory = [], [], state.logits, state.memory

@@ -19,9 +19,9 @@ from dense.inference.video_predictor import VideoPredictor
 from dense.structures.rle import decode
 from dense.video import open_frames
 
-config, folder, count, early, kept = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:6])
-small = ["INPUT.MIN_SIZE_TEST", "128", "INPUT.MAX_SIZE_TEST", "256", "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", "4"]
-predictor = VideoPredictor(config, small, min_score=0.05)
+task = json.loads(sys.argv[1])
+folder, count, early, kept, (height, width) = Path(task["folder"]), task["count"], task["early"], task["kept"], task["size"]
+predictor = VideoPredictor(task["config"], task["options"], min_score=0.05)
 peaks = []
 
 def peak():
@@ -29,9 +29,10 @@ def peak():
         return next(int(line.split()[1]) for line in stream if line.startswith("VmHWM"))
 
 def picture(t):
-    image = np.full((480, 640, 3), 90, np.uint8)
+    image = np.full((height, width, 3), 90, np.uint8)
     image[::2] = t % 251
-    image[100:200, (7 * t) % 540 : (7 * t) % 540 + 100] = (250, 30, 40)
+    left = (7 * t) % (width - 100)
+    image[100:200, left : left + 100] = (250, 30, 40)
     return image
 
 hoard = []
@@ -57,19 +58,37 @@ print(json.dumps({"peaks": peaks, "score": worst_score, "mask": worst_mask, "lab
 """
 
 
-def run(tiny, tmp_path, count, early, kept=0):
-    command = [sys.executable, "-c", SCRIPT, str(tiny), str(tmp_path), str(count), str(early), str(kept)]
+SMALL = ["INPUT.MIN_SIZE_TEST", 128, "INPUT.MAX_SIZE_TEST", 256, "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", 4]
+TRACKING = ["MODEL.META_ARCHITECTURE", "OnlineVideoSegmenter", "MODEL.MASK_FORMER.REID_BRANCH", False]
+TRACKING += ["MODEL.TRACKER.DECODER_LAYERS", 2, "INPUT.MIN_SIZE_TEST", 96, "INPUT.MAX_SIZE_TEST", 160]
+REFINING = [*TRACKING, "MODEL.META_ARCHITECTURE", "OfflineVideoSegmenter"]
+REFINING += ["MODEL.REFINER.DECODER_LAYERS", 2, "MODEL.REFINER.WINDOW", 8]
+
+
+def run(tiny, tmp_path, count, early, options=(), size=(480, 640), kept=False):
+    task = {"config": str(tiny), "folder": str(tmp_path), "count": count, "early": early, "kept": kept, "size": size}
+    task["options"] = [*SMALL, *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SCRIPT, json.dumps(task)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize(("count", "early"), [(120, 40), pytest.param(600, 100, marks=pytest.mark.slow)])
-def test_process__long_stream__peak_memory_stays_and_numbers_are_the_clips(tiny, tmp_path, count, early):
+@pytest.mark.parametrize(
+    ("count", "early", "options", "size"),
+    [
+        (120, 40, [], (480, 640)),
+        pytest.param(600, 100, [], (480, 640), marks=pytest.mark.slow),
+        pytest.param(1000, 100, TRACKING, (240, 320), marks=pytest.mark.slow),
+        pytest.param(1000, 100, REFINING, (240, 320), marks=pytest.mark.slow),
+    ],
+    ids=["minvis-120", "minvis-600", "online-1000", "offline-by-windows-1000"],
+)
+def test_process__long_stream__peak_memory_stays_and_numbers_are_the_clips(tiny, tmp_path, count, early, options, size):
     """Catches frames, masks, logits or result lines that pile up, and class means that drift from the clip's."""
-    found = run(tiny, tmp_path, count, early)
+    found = run(tiny, tmp_path, count, early, options, size)
     assert found["peaks"][1] <= 1.05 * found["peaks"][0]
     assert found["frame"] == count - 1
     assert found["score"] <= 1.5e-5  # 1e-5, and half a unit of the five digits in the file
@@ -80,5 +99,5 @@ def test_process__long_stream__peak_memory_stays_and_numbers_are_the_clips(tiny,
 @pytest.mark.slow
 def test_process__frames_that_are_kept__are_noticed(tiny, tmp_path):
     """Catches a memory test that could not fail."""
-    found = run(tiny, tmp_path, 120, 40, kept=1)
+    found = run(tiny, tmp_path, 120, 40, kept=True)
     assert found["peaks"][1] > 1.05 * found["peaks"][0]

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from dense.errors import shown
 from dense.projects.dvis.contrast.items import ContrastItem, contrastive_losses, other_rows
 
 __all__ = ["ClassMemory", "MemoryContrast"]
 
 
 class ClassMemory:
-    """Embeddings of earlier videos by class, a limited number of each. Neither shared between processes nor saved.
+    """Embeddings of earlier videos by class, a limited number of each; not shared between processes.
 
     Args:
         limit: embeddings kept per class.
@@ -29,8 +30,19 @@ class ClassMemory:
     def push(self, label: int, embeddings: Tensor) -> None:
         """Add ``(n, C)`` without their graph; ``trim`` brings the class back to its limit."""
         known = self.stored.get(label)
-        fresh = embeddings.detach()
+        fresh = embeddings.detach().clone()  # a view would keep, and bring into checkpoints, the whole clip
         self.stored[label] = fresh if known is None else torch.cat((known.to(fresh), fresh))
+
+    def state_dict(self) -> dict[int, Tensor]:
+        """What is stored, on the CPU."""
+        return {label: embeddings.cpu() for label, embeddings in self.stored.items()}
+
+    def load_state_dict(self, state: dict[int, Tensor]) -> None:
+        """Store that instead; tensors go where the embeddings that are added lie. Raises: ValueError for anything else."""
+        for label, embeddings in state.items():
+            if type(label) is not int or not isinstance(embeddings, Tensor) or embeddings.dim() != 2:
+                raise ValueError(f"memory of class {shown(label)}: expected embeddings (n, C)")
+        self.stored = dict(state)
 
     def trim(self) -> None:
         """Forget at random what is above the limit."""

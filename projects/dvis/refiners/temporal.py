@@ -1,5 +1,6 @@
 """Temporal refiner: an object's states over all frames, related in time, then to other objects and to frames (DVIS)."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from dense.projects.dvis.registries import REFINERS
 from dense.projects.dvis.shared_keys import temporal_arguments
 
 __all__ = ["Refined", "TemporalRefiner"]
+
+_WEIGHTS = 1 << 22  # of attention over time, computed at once outside training
 
 
 @dataclass(frozen=True)
@@ -73,39 +76,60 @@ class TemporalRefiner(nn.Module):
 
         Returns: the objects; outside training with masks in float32 on the CPU.
         """
-        x, outputs = objects, []
+        normed = self.relate(objects, queries)
+        return Refined([MaskPrediction(self.classes(y), self._masks(y, mask_features)) for y in normed], normed[-1])
+
+    def relate(self, objects: Tensor, queries: Tensor) -> list[Tensor]:
+        """The objects' states after the norm, ``(B, T, Q, C)``, per supervised layer; arguments as in ``forward``."""
+        x, outputs = objects, list[Tensor]()
         for i in range(len(self.transformer_ffn_layers)):
             x = self._layer(i, x, queries)
-            outputs.append(x)
-        supervised = outputs if self.training else outputs[-1:]
-        normed = [self.decoder_norm(output) for output in supervised]
-        return Refined([MaskPrediction(self._classes(y), self._masks(y, mask_features)) for y in normed], normed[-1])
+            outputs = [*outputs, x] if self.training else [x]
+        return [self.decoder_norm(output) for output in outputs]
 
     def _layer(self, i: int, x: Tensor, queries: Tensor) -> Tensor:
         batch, frames, count, _ = x.shape
         z = x.transpose(1, 2).flatten(0, 1)  # (B·Q, T, C)
-        z = self.transformer_time_self_attention_layers[i](z)
+        z = self._over_time(i, z)
         z = self.conv_norms[i](self.conv_short_aggregate_layers[i](z.mT).mT + z)
         z = z.unflatten(0, (batch, count)).transpose(1, 2).flatten(0, 1)  # (B·T, Q, C)
         z = self.transformer_obj_self_attention_layers[i](z)
         z = self.transformer_cross_attention_layers[i](z, queries.flatten(0, 1))
         return self.transformer_ffn_layers[i](z).unflatten(0, (batch, frames))  # type: ignore[no-any-return]
 
-    def _classes(self, normed: Tensor) -> Tensor:
+    def _over_time(self, i: int, z: Tensor) -> Tensor:
+        """Attention over frames, ``(B·Q, T, C)``; for a long video some objects at a time: each has heads · T² weights."""
+        layer = self.transformer_time_self_attention_layers[i]
+        count = _WEIGHTS // (layer.self_attn.num_heads * z.shape[1] ** 2)  # type: ignore[union-attr, operator]
+        if self.training or count >= len(z):
+            return layer(z)  # type: ignore[no-any-return]
+        return torch.cat([layer(part) for part in z.split(max(count, 1))])
+
+    def classes(self, normed: Tensor) -> Tensor:
         """``(B, T, Q, C)`` → ``(B, Q, K+1)``: one class for the video, from the frames that tell most about it."""
         weight = self.activation_proj(normed).softmax(dim=1)
         return self.class_embed((normed * weight).sum(1))  # type: ignore[no-any-return]
 
+    def mask_windows(self, normed: Tensor, features: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Masks a few frames at a time, each computed when it is asked for.
+
+        Args:
+            normed: states of the objects, ``(B, T, Q, C)``.
+            features: mask features of the next frames, ``(B, t, M, h, w)``, T in all, on any device.
+
+        Yields: ``(B, Q, t, h, w)`` in float32 on the CPU.
+        """
+        embedded, first = self.mask_embed(normed), 0
+        for part in features:
+            e = embedded[:, first : first + part.shape[1]]
+            first += part.shape[1]
+            yield torch.einsum("btqc,btchw->bqthw", e, part.to(e.device, e.dtype)).float().cpu()
+
     def _masks(self, normed: Tensor, mask_features: Tensor) -> Tensor:
         """``(B, T, Q, C)``, ``(B, T, M, h, w)`` → ``(B, Q, T, h, w)``."""
-        embedded = self.mask_embed(normed)
         if self.training:
-            return torch.einsum("btqc,btchw->bqthw", embedded, mask_features)
-        parts = [
-            torch.einsum("btqc,btchw->bqthw", e, f.to(e.device, e.dtype)).float().cpu()
-            for e, f in zip(embedded.split(self.window, 1), mask_features.split(self.window, 1), strict=True)
-        ]
-        return torch.cat(parts, dim=2)
+            return torch.einsum("btqc,btchw->bqthw", self.mask_embed(normed), mask_features)
+        return torch.cat(list(self.mask_windows(normed, mask_features.split(self.window, 1))), dim=2)
 
 
 def _short_term(width: int) -> nn.Sequential:

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dense.modeling.postprocess import resize_masks
 
 __all__ = ["VideoEvidence", "VideoResults"]
+
+_FRAMES = 8  # full-size masks of so many frames at once
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,16 @@ class VideoEvidence:
     unpadded: tuple[int, int]
     output: tuple[int, int]
 
-    def mask_logits(self, query: int) -> Tensor:
-        """One query's mask logits at the output size, ``(T, H, W)``."""
-        return resize_masks(self.masks[query][None], self.padded, self.unpadded, self.output)[0]
+    def covered(self, query: int) -> Tensor:
+        """Pixels of one query at the output size, ``(T, H, W)`` bool; full-size logits exist for a few frames at a time."""
+        parts = self.masks[query][None].split(_FRAMES, dim=1)
+        return torch.cat([resize_masks(part, self.padded, self.unpadded, self.output)[0] > 0 for part in parts])
 
     def frame_probabilities(self, queries: Tensor) -> Iterator[Tensor]:
         """Mask probabilities of some queries, frame by frame, ``(N, H, W)``; the sigmoid comes before the second resizing."""
-        chosen = self.masks[queries.to(self.masks.device)]
-        for t in range(chosen.shape[1]):
-            inside = resize_masks(chosen[:, t], self.padded, self.unpadded, self.unpadded).sigmoid()
+        chosen = queries.to(self.masks.device)
+        for masks in self.masks.unbind(1):
+            inside = resize_masks(masks[chosen], self.padded, self.unpadded, self.unpadded).sigmoid()
             yield F.interpolate(inside[:, None], size=self.output, mode="bilinear", align_corners=False)[:, 0]
 
 

@@ -29,7 +29,7 @@ class InstanceResults:
             "image_size": evidence.output,
             "pred_scores": scores.tolist(),
             "pred_labels": labels.tolist(),
-            "pred_masks": [evidence.mask_logits(query) > 0 for query in queries.tolist()],
+            "pred_masks": [evidence.covered(query) for query in queries.tolist()],
             "pred_ids": queries.tolist(),
             "task": "vis",
         }

@@ -91,3 +91,29 @@ def identity_draws():
             return torch.arange(count) % width
 
     return Draws()
+
+
+@pytest.fixture(scope="session")
+def build(root):
+    """Function from an architecture and further options to a small model; ``reid`` is the decoder with the second half."""
+
+    def make(architecture, *options, reid=True):
+        decoder = "ReidentifyingDecoder" if reid else "MaskedDecoder"
+        torch.manual_seed(0)
+        fixed = ["MODEL.META_ARCHITECTURE", architecture, "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME", decoder]
+        fixed += ["MODEL.MASK_FORMER.REID_BRANCH", reid, "MODEL.TRACKER.DECODER_LAYERS", 2, "MODEL.REFINER.DECODER_LAYERS", 2]
+        fixed += ["MODEL.CL_PLUGIN.NUM_NEGATIVES", 15, "SOLVER.MAX_ITER", 10, "INPUT.SAMPLING_FRAME_NUM", 3]
+        return build_model(load_config(root / "tests/data/configs/tiny.yaml", [*fixed, *options]))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """Function from a number of frames to random frames ``(3, h, w)``."""
+
+    def make(count, height=40, width=52, seed=1):
+        generator = torch.Generator().manual_seed(seed)
+        return [torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8) for _ in range(count)]
+
+    return make

@@ -164,11 +164,18 @@ def test_online__more_data_sets__equal_reference(build, shared_stored, dataset, 
 
 
 def check_offline(model, arrays, check):
-    tracker_calls, refiner_calls = recorded(model.tracker), recorded(model.refiner)
+    tracker_calls, relate, given = recorded(model.tracker), model.refiner.relate, []
+    model.refiner.relate = lambda *parts: given.append((*parts, relate(*parts))) or given[-1][-1]
+    judge, parts = model.judge, []
+    model.judge = lambda state: parts.extend(clip.mask_features for clip in state.waiting) or judge(state)
     (result,) = model(video(arrays))
     for i, (tracked, _) in enumerate(tracker_calls):
         compare_tracked(arrays, i, tracked)
-    (refined,) = refiner_calls
+    ((objects, queries, (normed,)),) = given
+    del model.refiner.relate, model.judge
+    with torch.no_grad():
+        refined = model.refiner(objects, queries, torch.cat(parts)[None])
+    assert torch.equal(refined.embeddings, normed)
     assert arrays.distance("refiner.call0.pred_logits", refined.final.logits) < 1e-4
     assert arrays.distance("refiner.call0.pred_masks", refined.final.masks) < 1e-4
     if "refiner.call0.pred_embds" in arrays:

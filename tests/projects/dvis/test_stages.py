@@ -6,26 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dense import VideoPredictor, build_model, load_checkpoint, load_config
+from dense import VideoPredictor, load_checkpoint
 from dense.errors import ConfigError, DataError, NonFiniteError
 from dense.modeling.video import FollowsTraining, StreamingModel, run_windows
 
 KINDS = ["OnlineVideoSegmenter", "OfflineVideoSegmenter"]
-
-
-@pytest.fixture(scope="module")
-def build(root):
-    """Function from an architecture and further options to a small model; ``reid`` is the decoder with the second half."""
-
-    def make(architecture, *options, reid=True):
-        decoder = "ReidentifyingDecoder" if reid else "MaskedDecoder"
-        torch.manual_seed(0)
-        fixed = ["MODEL.META_ARCHITECTURE", architecture, "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME", decoder]
-        fixed += ["MODEL.MASK_FORMER.REID_BRANCH", reid, "MODEL.TRACKER.DECODER_LAYERS", 2, "MODEL.REFINER.DECODER_LAYERS", 2]
-        fixed += ["MODEL.CL_PLUGIN.NUM_NEGATIVES", 15, "SOLVER.MAX_ITER", 10, "INPUT.SAMPLING_FRAME_NUM", 3]
-        return build_model(load_config(root / "tests/data/configs/tiny.yaml", [*fixed, *options]))
-
-    return make
 
 
 def frames(count=5, height=40, width=52, seed=1):
