@@ -4,13 +4,14 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from dense.data.datasets import check_kind, with_kinds
 from dense.engine.image_scoring import score_instances, score_panoptic, score_semantic
 from dense.engine.launch import Process
+from dense.engine.video_map_scoring import score_video_panoptic, score_video_semantic
 from dense.engine.video_scoring import score_video_instances
 from dense.errors import ConfigError
 
@@ -21,11 +22,14 @@ __all__ = ["SCORERS", "Scorer", "evaluate_model", "find_scorer"]
 
 logger = logging.getLogger(__name__)
 
-Scorer = Callable[["CfgNode", nn.Module, str, Path, Process], dict[str, float]]
-"""(configuration, model, name of the data set, folder for results, process) → figures; empty on other than the main process."""
+Scorer = Callable[["CfgNode", nn.Module, str, Path, Process], dict[str, Any]]
+"""(configuration, model, name of the data set, folder for results, process) → figures, and tables of them by category or video;
+empty on other than the main process."""
 
 SCORERS: dict[str, Scorer] = {
     "video_instance": score_video_instances,
+    "video_panoptic": score_video_panoptic,
+    "video_semantic": score_video_semantic,
     "image_instance": score_instances,
     "image_panoptic": score_panoptic,
     "image_semantic": score_semantic,
@@ -58,7 +62,7 @@ def evaluate_model(cfg: "CfgNode", model: nn.Module, process: Process) -> dict[s
         scorer = find_scorer(name, kind)
         folder = Path(cfg.OUTPUT_DIR) / "inference" / (_folder_name(name) if len(sets) > 1 else "")
         scores = scorer(cfg, model, name, folder, process)
-        known = {k: v for k, v in scores.items() if k != "per_category" and not math.isnan(v)}
+        known = {k: v for k, v in scores.items() if not isinstance(v, dict) and not math.isnan(v)}
         if known:
             logger.info("%s: %s", name, "  ".join(f"{k} {v:.2f}" for k, v in known.items()))
         prefix = f"{name}/" if len(sets) > 1 else ""

@@ -10,7 +10,7 @@ from dense.data.formats.video_results import video_result_to_records, write_vide
 from dense.engine.launch import Process
 from dense.engine.result_files import score_written
 from dense.evaluation.video_instances import evaluate_video_instances
-from dense.inference.dataset_runs import predict_videos
+from dense.inference.dataset_runs import predict_videos, video_frames
 from dense.inference.network_input import NetworkInput
 from dense.inference.video_predictor import VideoPredictor
 
@@ -33,7 +33,7 @@ def score_video_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: P
     ids = [category.id for category in dataset.categories]
     found = [
         record
-        for video, result in predict_videos(predictor, dataset, mine)
+        for video, result in predict_videos(predictor, mine, lambda video: video_frames(dataset, video))
         for record in video_result_to_records(result, video.id, ids)
     ]
     records = sorted(process.gather(found), key=lambda r: (r.video_id, -r.score))

@@ -8,7 +8,7 @@ category counts as what it is first in each window (STQ: in each frame).
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from dense.evaluation.panoptic import PanopticCounter, panoptic_figures
 from dense.evaluation.segment_overlaps import Overlaps, SegmentOverlaps
 from dense.evaluation.tracking_quality import TrackingQuality
 
-__all__ = ["WINDOWS", "FramePair", "VideoPanopticCounter", "evaluate_video_panoptic"]
+__all__ = ["WINDOWS", "FramePair", "VideoPanopticCounter", "count_video_panoptic", "evaluate_video_panoptic"]
 
 PathLike = str | os.PathLike[str]
 WINDOWS = (1, 2, 4, 6)
@@ -94,6 +94,11 @@ class VideoPanopticCounter:
         self._total.merge(counts)
         quality, _ = self._qualities(counts)
         self._per_video[name] = {"frames": counts.frames, **quality, **counts.tracking.figures()}
+
+    def merge(self, other: "VideoPanopticCounter") -> None:
+        """Add what ``other`` has counted in other videos, with the same categories and windows."""
+        self._total.merge(other._total)
+        self._per_video |= other._per_video
 
     def counts(self, window: int) -> PanopticCounter:
         """Matches of one window over all videos so far."""
@@ -170,6 +175,30 @@ def evaluate_video_panoptic(
     truth = ground_truth_json
     if not isinstance(truth, VideoPanopticTruth):
         truth = read_video_panoptic_truth(truth)
+    return count_video_panoptic(
+        truth,
+        ground_truth_dir,
+        predictions_json,
+        predictions_dir,
+        windows=windows,
+        published_stq=published_stq,
+    ).figures()
+
+
+def count_video_panoptic(
+    truth: VideoPanopticTruth,
+    ground_truth_dir: PathLike,
+    predictions_json: PathLike,
+    predictions_dir: PathLike,
+    videos: Collection[str] | None = None,
+    *,
+    windows: Sequence[int] = WINDOWS,
+    published_stq: bool = True,
+) -> VideoPanopticCounter:
+    """Count for ``evaluate_video_panoptic``; ``videos`` are the names of those that count (``None``: all).
+
+    The counts of other videos can be merged: several processes may share them. The result file must have all videos.
+    """
     counter = VideoPanopticCounter(truth.categories, windows, published_stq=published_stq)
     results = read_video_panoptic_results(predictions_json, truth)
     roots = Path(ground_truth_dir), Path(predictions_dir)
@@ -178,8 +207,9 @@ def evaluate_video_panoptic(
             raise DataError(f"{root}: no such folder, expected the PNG files of {source}.")
     overlaps = SegmentOverlaps()
     for video in truth.videos:
-        counter.add_video(video.name, _frames(video, results[video.name], roots, overlaps))
-    return counter.figures()
+        if videos is None or video.name in videos:
+            counter.add_video(video.name, _frames(video, results[video.name], roots, overlaps))
+    return counter
 
 
 def _frames(

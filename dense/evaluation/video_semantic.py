@@ -7,7 +7,7 @@ constant as well. One frame is held at a time: how long each pixel has not chang
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,13 @@ from dense.data.formats.semantic_maps import check_labels
 from dense.errors import DataError
 from dense.evaluation.semantic import ConfusionMatrix, class_names
 
-__all__ = ["CONSISTENCY_WINDOWS", "VideoConsistency", "evaluate_video_semantic"]
+__all__ = [
+    "CONSISTENCY_WINDOWS",
+    "VideoConsistency",
+    "VideoSemanticCounter",
+    "count_video_semantic",
+    "evaluate_video_semantic",
+]
 
 CONSISTENCY_WINDOWS = (8, 16)
 _IGNORED = -1  # no class index, however many classes there are
@@ -87,20 +93,68 @@ def evaluate_video_semantic(
     wrong number of classes or names.
     """
     names = class_names(num_classes, category_names)
-    matrix, per_video = ConfusionMatrix(num_classes, _IGNORED), {}
-    windows: dict[int, list[float]] = {n: [] for n in CONSISTENCY_WINDOWS}
-    for video in label_videos(ground_truth_dir, split_file):
-        counts, consistency = _count_video(video, Path(predictions_dir) / video.name, num_classes, unlabelled)
-        matrix.counts += counts.counts
-        for n, found in consistency.windows.items():
-            windows[n] += found
-        own = counts.figures(names)
+    counter = count_video_semantic(ground_truth_dir, predictions_dir, names, split_file=split_file, unlabelled=unlabelled)
+    return counter.figures(published_vc16)
+
+
+class VideoSemanticCounter:
+    """Counts video by video; one frame is held at a time.
+
+    Args:
+        names: of the K classes.
+        unlabelled: see ``evaluate_video_semantic``.
+    """
+
+    def __init__(self, names: Sequence[str], unlabelled: Sequence[int] = UNLABELLED) -> None:
+        self.names, self.unlabelled = list(names), tuple(unlabelled)
+        self._matrix = ConfusionMatrix(len(self.names), _IGNORED)
+        self._windows: dict[int, list[float]] = {n: [] for n in CONSISTENCY_WINDOWS}
+        self._per_video: dict[str, dict[str, float]] = {}
+
+    def add_video(self, video: LabelVideo, results: Path) -> None:
+        """Count one video, whose predicted maps lie in the folder ``results``."""
+        counts, consistency = _count_video(video, results, len(self.names), self.unlabelled)
+        own = counts.figures(self.names)
         shown = {"mIoU": own["mIoU"], **_means(consistency.windows), "pixel_accuracy": own["pixel_accuracy"]}
-        per_video[video.name] = {"frames": len(video.frames), **shown}
-    if published_vc16:
-        windows[16] += windows[8]
-    figures = matrix.figures(names)
-    return {"mIoU": figures.pop("mIoU"), **_means(windows), **figures, "per_video": per_video}
+        self._add(counts, consistency.windows, {video.name: {"frames": len(video.frames), **shown}})
+
+    def merge(self, other: "VideoSemanticCounter") -> None:
+        """Add what ``other`` has counted in other videos, with the same classes."""
+        self._add(other._matrix, other._windows, other._per_video)
+
+    def _add(self, counts: ConfusionMatrix, windows: dict[int, list[float]], rows: dict[str, dict[str, float]]) -> None:
+        self._matrix.counts += counts.counts
+        for n, found in windows.items():
+            self._windows[n] += found
+        self._per_video |= rows
+
+    def figures(self, published_vc16: bool = False) -> dict[str, Any]:
+        """The figures of ``evaluate_video_semantic``."""
+        windows = self._windows
+        if published_vc16:
+            windows = windows | {16: windows[16] + windows[8]}
+        figures = self._matrix.figures(self.names)
+        return {"mIoU": figures.pop("mIoU"), **_means(windows), **figures, "per_video": dict(self._per_video)}
+
+
+def count_video_semantic(
+    ground_truth_dir: str | os.PathLike[str],
+    predictions_dir: str | os.PathLike[str],
+    names: Sequence[str],
+    *,
+    split_file: str | os.PathLike[str] | None = None,
+    unlabelled: Sequence[int] = UNLABELLED,
+    videos: Collection[str] | None = None,
+) -> VideoSemanticCounter:
+    """Count for ``evaluate_video_semantic``; ``names`` are those of the classes, ``videos`` those that count (``None``: all).
+
+    The counts of other videos can be merged: several processes may share them.
+    """
+    counter = VideoSemanticCounter(names, unlabelled)
+    for video in label_videos(ground_truth_dir, split_file):
+        if videos is None or video.name in videos:
+            counter.add_video(video, Path(predictions_dir) / video.name)
+    return counter
 
 
 def _count_video(

@@ -3,7 +3,9 @@
 ``video_predictor``  ``VideoPredictor``: a whole video, or a stream in constant memory (start here)
 ``stream_windows``   ``StreamState``; frames through a video model window by window
 ``image_predictor``  ``ImagePredictor``: one image
+``video_tasks``      from predictions to instances, panoptic maps or semantic maps
 ``image_files``      an image's results on disk
+``map_files``        a video's panoptic and semantic maps on disk
 ``model_source``     configuration, weights file or model → model with its settings
 ``demo_video``       the ``demo-video`` command
 ``demo_image``       the ``demo-image`` command

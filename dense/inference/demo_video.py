@@ -1,20 +1,20 @@
-"""The ``demo-video`` command: a video in; an annotated video, pictures and masks out; frame by frame, in constant memory."""
+"""The ``demo-video`` command: a video in; annotated video, pictures and result files out; in constant memory."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from dense.command_line import new_parser, run_command
 from dense.config.checks import check_share
 from dense.errors import ConfigError
+from dense.inference.demo_outputs import DemoWriters, Outputs
 from dense.inference.progress import frame_progress
-from dense.inference.stream_files import JSONLinesWriter, write_tracks
-from dense.video import DamagedVideoError, FrameFolderWriter, FrameSource, VideoWriter, check_output_path, open_frames
+from dense.video import DamagedVideoError, FrameSource, check_output_path, open_frames
 
 __all__ = ["DEFAULT_MODEL", "Outputs", "build_parser", "main", "run"]
 
@@ -26,35 +26,26 @@ _EXAMPLES = """examples:
   demo_video.py --input 'frames/*.jpg' --output out/ --save-frames
   demo_video.py --input webcam:0 --output out/ --max-frames 300
   demo_video.py --input clip.mp4 --output out/ --config-file configs/dvis/ytvis19/minvis_r50.yaml MODEL.WEIGHTS minvis.pth
+  demo_video.py --input clip.mp4 --output out/ --page --config-file configs/world/ctvis_lite0_panoptic.yaml MODEL.WEIGHTS FILE
 """
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where results go; ``None`` = not wanted.
-
-    Attributes:
-        video: annotated video file.
-        frames: folder of annotated PNG pictures.
-        lines: JSON Lines file, a header and one line per frame, complete up to the last line at any moment.
-        tracks: JSON file in the YouTube-VIS results form, written at the end.
-    """
-
-    video: Path | None
-    frames: Path | None
-    lines: Path | None
-    tracks: Path | None
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = new_parser("demo_video.py", "Segment and track the objects of a video.", _EXAMPLES)
+    parser = new_parser(
+        "demo_video.py",
+        "Segment a video and follow its objects: instances, panoptic or semantic.",
+        _EXAMPLES,
+    )
     parser.add_argument("--input", required=True, metavar="VIDEO", help="video file, folder, 'pattern/*.jpg', or webcam:N")
     parser.add_argument("--output", required=True, metavar="PATH", help="folder for all results, or the video file to write")
     parser.add_argument("--config-file", metavar="FILE", help="YAML file (weights: MODEL.WEIGHTS FILE)")
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="zoo name or .safetensors file")
-    parser.add_argument("--min-score", "--confidence-threshold", type=float, default=0.3, metavar="S", help="default 0.3")
+    parser.add_argument(
+        "--min-score", "--confidence-threshold", type=float, default=0.3, metavar="S", help="of an instance (default 0.3)"
+    )
     parser.add_argument("--save-frames", action="store_true", help="also write every annotated frame as PNG")
+    parser.add_argument("--page", action="store_true", help="also write index.html: video, time lines, example frames")
     parser.add_argument("--no-video", action="store_true", help="write no video")
     parser.add_argument("--rate", default="10", metavar="FPS", help="of a folder of frames (default 10)")
     parser.add_argument("--stream", type=int, default=None, metavar="N", help="video stream of the file (default: the best)")
@@ -100,11 +91,11 @@ def process(predictor: Any, source: FrameSource, outputs: Outputs, max_frames: i
     """
     damage: DamagedVideoError | None = None
     with ExitStack() as stack:
-        writers = _open_writers(stack, outputs, source, predictor)
+        writers = DemoWriters(outputs, source, predictor.task, predictor.categories, stack)
         advance = stack.enter_context(frame_progress(source.label, _total(source, max_frames)))
         try:
             for frame, result in predictor.stream_frames(source):
-                _write(writers, frame, result, predictor.categories)
+                writers.write(frame, result)
                 advance()
                 if max_frames is not None and frame.index + 1 >= max_frames:
                     break
@@ -112,32 +103,34 @@ def process(predictor: Any, source: FrameSource, outputs: Outputs, max_frames: i
             damage = error  # what came before it is good: close the files properly first
             if not error.frames_read:
                 raise
-    if outputs.tracks is not None and outputs.lines is not None:
-        write_tracks(outputs.lines, outputs.tracks)
+    written = writers.finish({"model": type(predictor.model).__name__, "date": date.today().isoformat()})
     for note in source.notes:
         sys.stderr.write(f"note: {note}\n")
     if damage is not None:
         raise damage
-    return [path for path in (outputs.video, outputs.frames, outputs.lines, outputs.tracks) if path is not None]
+    return written
 
 
 def _outputs(target: Path, arguments: argparse.Namespace) -> Outputs:
     """Decide on and check the output files: before the model runs, not after."""
     if target.suffix and not target.is_dir() and not arguments.output.endswith(("/", os.sep)):
         video, folder = target, target.parent / target.stem
-        lines, tracks = target.with_suffix(".jsonl"), None
+        lines, results = target.with_suffix(".jsonl"), None
     else:
         video, folder = target / "annotated.mp4", target
-        lines, tracks = target / "predictions.jsonl", target / "results.json"
+        lines, results = target / "predictions.jsonl", target
     frames = folder / "frames" if arguments.save_frames else None
     for path in (video, frames):
         if path is not None and path.exists() and path.resolve() == Path(arguments.input).resolve():
             raise ConfigError(f"--output {arguments.output}: would overwrite the input {arguments.input}. Give another place.")
     check_output_path(video)
-    for path in (lines, tracks):
+    page = folder / "index.html" if arguments.page else None
+    for path in (lines, page, *(results / name for name in ("results.json", "pred.json") if results is not None)):
         if path is not None and path.is_dir():
             raise ConfigError(f"{path}: is a folder, but a file of results goes there. Give another --output.")
-    return Outputs(None if arguments.no_video else video, frames, lines, tracks)
+    if page is not None and arguments.no_video:
+        raise ConfigError("--page shows the annotated video, which --no-video leaves out. Give one of both.")
+    return Outputs(None if arguments.no_video else video, frames, lines, results, page)
 
 
 def _camera_or_path(text: str) -> str | int:
@@ -147,27 +140,3 @@ def _camera_or_path(text: str) -> str | int:
 def _total(source: FrameSource, limit: int | None) -> int | None:
     known = [n for n in (source.num_frames, limit) if n is not None]
     return min(known) if known else None
-
-
-def _open_writers(stack: ExitStack, outputs: Outputs, source: FrameSource, predictor: Any) -> list[Any]:  # noqa: ANN401
-    writers: list[Any] = []
-    if outputs.video is not None:
-        writers.append(stack.enter_context(VideoWriter(outputs.video, rate=source.rate)))
-    if outputs.frames is not None:
-        writers.append(stack.enter_context(FrameFolderWriter(outputs.frames)))
-    if outputs.lines is not None:
-        writers.append(stack.enter_context(JSONLinesWriter(outputs.lines, source.label, predictor.categories)))
-    return writers
-
-
-def _write(writers: list[Any], frame: Any, result: Any, categories: Sequence[str]) -> None:  # noqa: ANN401
-    from dense.visualization import draw_frame
-
-    picture = None
-    for writer in writers:
-        if isinstance(writer, JSONLinesWriter):
-            writer.write(result)
-            continue
-        if picture is None:
-            picture = draw_frame(frame.image, result, categories, min_score=0.0)  # the predictor has selected already
-        writer.write(picture, time_s=frame.time_s, name=frame.name)

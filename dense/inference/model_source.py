@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from dense.checkpoint.reading import read_metadata
-from dense.data.datasets import find_dataset, with_kinds
+from dense.data.datasets import class_names, with_kinds
 from dense.data.formats.records import text
 from dense.errors import CheckpointError, ConfigError, DenseError, shown
 from dense.registry import nearest
@@ -125,10 +125,9 @@ def _categories(cfg: Any) -> tuple[str, ...]:  # noqa: ANN401
     sets = cfg.DATASETS
     for name, kind in (*with_kinds(sets.TEST, sets.DATASET_TYPE_TEST), *with_kinds(sets.TRAIN, sets.DATASET_TYPE)):
         try:
-            source = find_dataset(name, kind)
-            names = source.category_names or source.read().category_names
+            names = class_names(name, kind)
         except DenseError:
             continue
         if len(names) == count:
-            return tuple(names)
+            return names
     return tuple(f"category {k}" for k in range(count))

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from dense.data.formats.records import integer_field, list_of_records, number, size_fields
 from dense.errors import DataError, shown
 from dense.io import write_json
@@ -19,7 +21,9 @@ __all__ = ["JSONLinesWriter", "write_tracks"]
 class JSONLinesWriter:
     """First line: ``{"source", "categories"}``; then one line per frame, handed over whole, so that a killed run loses nothing.
 
-    A frame's line: ``{"frame", "time_s", "height", "width", "objects": [{"track_id", "category", "label", "score", "rle"}]}``.
+    A frame's line: ``{"frame", "time_s", "height", "width", "objects": [{"track_id", "category", "label", "score", "rle"}]}``;
+    of a panoptic map ``"segments": [{"id", "category", "label", "isthing", "area"}]`` instead of objects, of a semantic map
+    ``"classes": [{"category", "label", "area"}]``, areas in pixels (the maps are PNG files, ``dense.inference.map_files``).
     """
 
     def __init__(self, path: str | os.PathLike[str], source: str, categories: Sequence[str]) -> None:
@@ -41,16 +45,12 @@ class JSONLinesWriter:
 
         Raises: DataError if the file cannot be written.
         """
-        objects = zip(result.track_ids, result.labels, result.scores, result.masks, strict=True)
         line = {
             "frame": result.index,
             "time_s": round(result.time_s, 6),
             "height": result.height,
             "width": result.width,
-            "objects": [
-                {"track_id": i, "category": self._name(label), "label": label, "score": round(score, 5), "rle": rle}
-                for i, label, score, rle in objects
-            ],
+            **self._found(result),
         }
         try:
             if self._file is None:
@@ -61,6 +61,20 @@ class JSONLinesWriter:
             self._file.flush()
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror}). Frames so far are kept.") from error
+
+    def _found(self, result: FrameResult) -> dict[str, list[dict[str, Any]]]:
+        if result.panoptic is not None:
+            return {"segments": [{**vars(segment), "category": self._name(segment.label)} for segment in result.segments]}
+        if result.semantic is not None:
+            areas = zip(*(values.tolist() for values in np.unique(result.semantic, return_counts=True)), strict=True)
+            return {"classes": [{"category": self._name(k), "label": k, "area": area} for k, area in areas]}
+        objects = zip(result.track_ids, result.labels, result.scores, result.masks, strict=True)
+        return {
+            "objects": [
+                {"track_id": i, "category": self._name(label), "label": label, "score": round(score, 5), "rle": rle}
+                for i, label, score, rle in objects
+            ]
+        }
 
     def _name(self, label: int) -> str:
         return self.categories[label] if 0 <= label < len(self.categories) else f"category {label}"

@@ -1,56 +1,31 @@
-"""``VideoPredictor``: frames in, tracks out; whole videos, or a stream in constant memory."""
+"""``VideoPredictor``: frames in; tracks, panoptic maps or semantic maps out; whole videos, or a stream in constant memory."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dense.config.checks import check_share
 from dense.errors import ConfigError
+from dense.inference.frame_predictions import FramePrediction
 from dense.inference.model_source import load_model
 from dense.inference.network_input import NetworkInput, check_at_least
 from dense.inference.stream_windows import StreamState, predicted_frames
-from dense.modeling.postprocess import resize_masks, top_pairs
-from dense.modeling.video import QueryWindow, StreamingModel
-from dense.structures import RLE, FrameResult, Track, VideoResult
-from dense.structures.rle import encode_stack
+from dense.inference.video_tasks import InstanceTask, PanopticTask, SemanticTask, VideoTaskRule
+from dense.modeling.video import StreamingModel
+from dense.modeling.video_evidence import VideoTask
+from dense.structures import FrameResult, VideoResult
 from dense.video import Frame, FrameSource, open_frames
 
 __all__ = ["StreamState", "VideoPredictor"]
 
-_CHUNK = 16  # masks resized at once: bounds the memory of large frames
-
-
-@dataclass(frozen=True)
-class _Prediction:
-    """One frame, nothing selected: ``probabilities`` ``(Q, K+1)`` so far, ``masks`` ``(Q, h, w)``, sizes as in ``window``."""
-
-    frame: Frame
-    probabilities: Tensor
-    masks: Tensor
-    window: QueryWindow
-
-    def encode(self, queries: Sequence[int]) -> list[RLE | None]:
-        """Masks of the queries at the frame's size; ``None`` where nothing is covered."""
-        size = self.frame.image.shape[0], self.frame.image.shape[1]
-        out: list[RLE | None] = [None] * len(queries)
-        # Interpolation never exceeds its inputs: a query without a positive logit has an empty mask at any size.
-        filled = [i for i, q in enumerate(queries) if bool((self.masks[q] > 0).any())]
-        for first in range(0, len(filled), _CHUNK):
-            part = filled[first : first + _CHUNK]
-            chosen = self.masks[[queries[i] for i in part]]
-            binary = resize_masks(chosen, self.window.padded, self.window.unpadded, size) > 0
-            for i, mask, rle in zip(part, binary, encode_stack(binary.cpu().numpy()), strict=True):
-                out[i] = rle if bool(mask.any()) else None
-        return out
+Frames = Iterable[NDArray[np.uint8]] | str | os.PathLike[str]
 
 
 class VideoPredictor:
-    """Segments and tracks the objects of a video.
+    """Segments a video and follows its objects: instances, panoptic or semantic, as MODEL.MASK_FORMER.TEST.TASK says.
 
     Args:
         source: a configuration (``CfgNode`` or YAML path), a ``.safetensors`` file that carries its configuration, a zoo name,
@@ -58,8 +33,8 @@ class VideoPredictor:
         overrides: ``KEY VALUE`` pairs over the configuration.
         min_size: shortest edge of the network's input in pixels, 0 = as the frames are; ``None`` = INPUT.MIN_SIZE_TEST.
         max_size: limit of the longest edge in pixels; ``None`` = INPUT.MAX_SIZE_TEST.
-        max_objects: (object, class) pairs that ``predict`` keeps; ``None`` = MODEL.MASK_FORMER.TEST.MAX_NUM.
-        min_score: least score of an object in a ``stream``'s results, in [0, 1].
+        max_objects: (object, class) pairs that ``predict`` keeps (instances); ``None`` = MODEL.MASK_FORMER.TEST.MAX_NUM.
+        min_score: least score of an object in a ``stream``'s results, in [0, 1] (instances).
         categories: names of the classes; ``None`` = those of the configuration's data set.
 
     Raises: ConfigError for a model that takes no videos or a value out of its range; CheckpointError for unusable weights.
@@ -92,96 +67,77 @@ class VideoPredictor:
         self.max_objects = default if max_objects is None else max_objects
         self.min_score = min_score
 
-    def predict(self, frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str]) -> VideoResult:
-        """Segment and track a whole video.
+    @property
+    def task(self) -> VideoTask:
+        """The model's task: ``vis`` (instances), ``vps`` (panoptic) or ``vss`` (semantic)."""
+        results = getattr(self.model, "results", None)
+        task: VideoTask = "vis" if results is None else results.task
+        return task
+
+    def predict(self, frames: Frames) -> VideoResult:
+        """Segment a whole video; every decision is made after its last frame, as in the published evaluation.
 
         Args:
             frames: ``(H, W, 3)`` uint8 RGB arrays, or the path of a video file or of a folder of frames.
 
-        Returns: the best (object, class) pairs over the video, best first, with one mask per frame. Memory grows with the
-            number of frames by their compressed masks only.
+        Returns: instances: the best (object, class) pairs, best first, with one mask per frame; panoptic: a map per frame and
+            the segments of the video; semantic: a map per frame. Memory grows with the number of frames: by compressed masks,
+            or for maps by the mask logits of all queries at a quarter of the network's size.
         Raises: VideoError if the frames cannot be read.
         """
-        times: list[float] = []
-        masks: list[list[RLE | None]] = []
-        last: _Prediction | None = None
-        for last in self._predictions(frames, StreamState(), pictures=False):
-            times.append(last.frame.time_s)
-            masks.append(last.encode(range(len(last.masks))))
-        if last is None:
-            raise AssertionError("a frame source without frames must raise VideoError")
-        scores, queries, labels = top_pairs(last.probabilities[:, :-1], self.max_objects)
-        tracks = [
-            Track(int(q), int(label), float(score), [frame[int(q)] for frame in masks])
-            for score, q, label in zip(scores, queries, labels, strict=True)
-        ]
-        height, width = last.frame.image.shape[:2]
-        return VideoResult(height, width, times, tracks, list(self.categories))
+        return self._rule().video(self._predictions(frames, StreamState(), pictures=False))
 
     def stream(
-        self,
-        frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str],
-        state: StreamState | None = None,
-        vocabulary: Sequence[str] | None = None,
+        self, frames: Frames, state: StreamState | None = None, vocabulary: Sequence[str] | None = None
     ) -> Iterator[FrameResult]:
-        """Segment and track frame by frame in constant memory.
+        """Segment frame by frame in constant memory; a frame's result is final, later frames do not change it.
+
+        The class probabilities are those of the mean over the frames so far, so a label can change while the model makes up
+        its mind.
+
+        - Instances: an object is shown from ``min_score`` on, with its best class.
+        - Panoptic: the rule of ``predict`` on this frame alone: a segment is shown where it wins its share of the frame's
+          pixels, in ``predict`` where it wins its share of the video's. An object has one id in all frames, and so has each
+          stuff category.
+        - Semantic: the rule of ``predict`` with the classes so far.
+
+        A model that looks at the whole video (MODEL.REFINER.WINDOW 0) yields nothing before its end.
 
         Args:
             frames: as in ``predict``; may be endless.
             state: from an earlier call, to go on with the same objects; updated in place as frames are consumed.
             vocabulary: names to look for; only open-vocabulary models take one.
 
-        Yields: one result per frame. An object is shown from ``min_score`` on; its label and score are the best class of the
-            mean over the frames so far, so a track's label can change while the model makes up its mind.
+        Yields: one result per frame.
         Raises: ConfigError for a vocabulary; VideoError if the frames cannot be read (results so far have been yielded).
         """
-        for prediction in self._streamed(frames, state, vocabulary, pictures=False):
-            yield self._select(prediction)
+        for _, result in self._streamed(frames, state, vocabulary, pictures=False):
+            yield result
 
     def stream_frames(
-        self,
-        frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str],
-        state: StreamState | None = None,
-        vocabulary: Sequence[str] | None = None,
+        self, frames: Frames, state: StreamState | None = None, vocabulary: Sequence[str] | None = None
     ) -> Iterator[tuple[Frame, FrameResult]]:
         """As ``stream``, each result with the frame it belongs to (for drawing)."""
-        for prediction in self._streamed(frames, state, vocabulary, pictures=True):
-            yield prediction.frame, self._select(prediction)
+        yield from self._streamed(frames, state, vocabulary, pictures=True)
 
     def _streamed(
-        self,
-        frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str],
-        state: StreamState | None,
-        vocabulary: Sequence[str] | None,
-        *,
-        pictures: bool,
-    ) -> Iterator[_Prediction]:
+        self, frames: Frames, state: StreamState | None, vocabulary: Sequence[str] | None, *, pictures: bool
+    ) -> Iterator[tuple[Frame, FrameResult]]:
         if vocabulary is not None:
             raise ConfigError("vocabulary: this model has a closed vocabulary; leave the argument out.")
-        yield from self._predictions(frames, StreamState() if state is None else state, pictures=pictures)
+        rule = self._rule()
+        for prediction in self._predictions(frames, StreamState() if state is None else state, pictures=pictures):
+            yield prediction.frame, rule.frame(prediction)
 
-    def _select(self, prediction: _Prediction) -> FrameResult:
-        scores, labels = prediction.probabilities[:, :-1].max(-1)
-        order = scores.argsort(descending=True, stable=True).tolist()
-        wanted = [q for q in order if float(scores[q]) >= self.min_score]
-        encoded = prediction.encode(wanted)
-        seen = [(q, rle) for q, rle in zip(wanted, encoded, strict=True) if rle is not None]
-        height, width = prediction.frame.image.shape[:2]
-        return FrameResult(
-            index=prediction.frame.index,
-            time_s=prediction.frame.time_s,
-            height=height,
-            width=width,
-            track_ids=[q for q, _ in seen],
-            labels=[int(labels[q]) for q, _ in seen],
-            scores=[float(scores[q]) for q, _ in seen],
-            masks=[rle for _, rle in seen],
-        )
+    def _rule(self) -> VideoTaskRule:
+        if self.task == "vps":
+            return PanopticTask(self.categories, self.model.results)
+        if self.task == "vss":
+            return SemanticTask(self.categories, self.model.results)
+        return InstanceTask(self.categories, self.max_objects, self.min_score)
 
-    def _predictions(
-        self, frames: Iterable[NDArray[np.uint8]] | str | os.PathLike[str], state: StreamState, *, pictures: bool
-    ) -> Iterator[_Prediction]:
+    def _predictions(self, frames: Frames, state: StreamState, *, pictures: bool) -> Iterator[FramePrediction]:
         source = frames if isinstance(frames, FrameSource) else open_frames(frames)  # type: ignore[arg-type]
         with source:
             for frame, window, t in predicted_frames(self.model, source, self.input.tensor, state, pictures=pictures):
-                yield _Prediction(frame, window.probabilities(t), window.masks[:, t], window)
+                yield FramePrediction(frame, window.probabilities(t), window.masks[:, t], window)

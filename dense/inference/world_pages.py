@@ -1,6 +1,5 @@
 """Pictures of a world run: ground truth beside prediction as a video and as the records of the HTML page."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -16,20 +15,19 @@ from dense.inference.dataset_runs import video_frames
 from dense.inference.world_run import WorldRun
 from dense.structures import RLE, FrameResult, Track, VideoResult
 from dense.structures.rle import decode, encode
-from dense.video import VideoWriter, open_frames
+from dense.video import VideoWriter
 from dense.visualization import (
     FramePair,
     Metric,
     Report,
     ReportVideo,
-    TrackRow,
     draw_frame,
     draw_tracks,
     paired_rows,
     side_by_side,
 )
 
-__all__ = ["own_video_report", "world_report", "write_world_video"]
+__all__ = ["world_report", "write_world_video"]
 
 RATE = Fraction(12)  # frames per second of the videos written
 ENLARGE = 2  # world videos are small; outlines and labels are drawn on enlarged frames
@@ -153,34 +151,3 @@ def _encoded(frames: Sequence[NDArray[np.uint8]]) -> bytes:
             for frame in frames:
                 writer.write(frame)
         return path.read_bytes()
-
-
-def own_video_report(label: str, folder: Path, facts: Mapping[str, Any]) -> Report:
-    """The page of a user's own video, from the files that ``demo-video`` wrote into ``folder``."""
-    with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
-        next(file)  # header
-        lines = [json.loads(text) for text in file]
-    times = [line["time_s"] for line in lines]
-    rows: dict[int, dict[str, Any]] = {}
-    for t, line in enumerate(lines):
-        for item in line["objects"]:
-            row = rows.setdefault(item["track_id"], {"seen": [False] * len(lines)})
-            row |= {"label": item["category"], "score": item["score"]}
-            row["seen"][t] = True
-    tracks = [TrackRow(track_id, row["label"], row["score"], row["seen"]) for track_id, row in rows.items()]
-    return Report(
-        title=f"Objects in {Path(label).name or label}",
-        videos=[ReportVideo(Path(label).name or label, times, tracks, _examples(folder, len(lines)), folder / "annotated.mp4")],
-        facts=dict(facts),
-        notes=[
-            "No ground truth: tracks and example frames only.",
-            "The shipped model knows the shapes of the procedural world; real footage shows that the path works, not more.",
-        ],
-    )
-
-
-def _examples(folder: Path, frames: int) -> list[FramePair]:
-    """Four annotated frames, read back from the video one at a time."""
-    wanted = {0, frames // 3, 2 * frames // 3, frames - 1}
-    with open_frames(folder / "annotated.mp4") as source:
-        return [FramePair(frame.index, frame.image) for frame in source if frame.index in wanted]

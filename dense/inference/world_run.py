@@ -11,7 +11,7 @@ from dense.data.formats.youtube_vis import VideoDataset, VideoRecord
 from dense.data.world import make_video_world
 from dense.errors import DataError
 from dense.evaluation.video_instances import evaluate_video_instances
-from dense.inference.dataset_runs import predict_videos
+from dense.inference.dataset_runs import predict_videos, video_frames
 from dense.inference.model_source import zoo_weights
 from dense.inference.progress import frame_progress
 from dense.inference.video_predictor import VideoPredictor
@@ -53,7 +53,7 @@ def run_world(predictor: VideoPredictor, folder: Path, videos: int) -> WorldRun:
     ids = [category.id for category in dataset.categories]
     results, records = [], []
     with frame_progress("held-out videos", videos, unit="videos") as advance:
-        for video, result in predict_videos(predictor, dataset, dataset.videos):
+        for video, result in predict_videos(predictor, dataset.videos, lambda video: video_frames(dataset, video)):
             results.append((video, result))
             records += video_result_to_records(result, video.id, ids)
             advance()

@@ -12,7 +12,7 @@ __all__ = ["FrameResult", "ImageResult", "Segment", "Track", "VideoResult"]
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment of a panoptic map.
+    """One segment of a panoptic map, or of the maps of a video.
 
     Attributes:
         id: value of its pixels in the map, from 1.
@@ -56,29 +56,33 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Objects seen in one frame of a stream; the lists are parallel, one entry per object.
+    """What a stream found in one frame: objects, a panoptic map or a semantic map, by the model's task.
 
     Attributes:
         index: frame number from 0.
         time_s: presentation time in seconds, relative to the first frame.
         height: frame height in pixels.
         width: frame width in pixels.
-        track_ids: identity of each object, constant through the video.
+        track_ids: identity of each object, constant through the video; the four lists are parallel, one entry per object.
         labels: contiguous category index of each object, 0 to K-1.
         scores: class probability in [0, 1], averaged over the frames seen so far.
         masks: RLE at the frame's size.
-        panoptic: ``(H, W)`` map of segment ids where the model gives one, else ``None``.
+        panoptic: ``(H, W)`` int32 map of segment ids, 0 = none; ``None`` without the panoptic task.
+        segments: the segments of ``panoptic``; an object keeps its id through the video, and so does each stuff category.
+        semantic: ``(H, W)`` class index of each pixel, uint8 (int16 from 256 classes on); ``None`` without the semantic task.
     """
 
     index: int
     time_s: float
     height: int
     width: int
-    track_ids: list[int]
-    labels: list[int]
-    scores: list[float]
-    masks: list[RLE]
-    panoptic: object | None = None
+    track_ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    masks: list[RLE] = field(default_factory=list)
+    panoptic: NDArray[np.int32] | None = None
+    segments: list[Segment] = field(default_factory=list)
+    semantic: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,21 +104,27 @@ class Track:
 
 @dataclass(frozen=True)
 class VideoResult:
-    """Tracks of a whole video.
+    """What a model found in a whole video: tracks, panoptic maps or semantic maps, by its task.
 
     Attributes:
         height: frame height in pixels.
         width: frame width in pixels.
-        times_s: presentation time of each frame in seconds.
+        times_s: presentation time of each of the T frames in seconds.
         tracks: objects, best score first.
         categories: name of each contiguous category index.
+        panoptic: ``(T, H, W)`` int32 maps of segment ids, 0 = none; ``None`` without the panoptic task.
+        segments: the segments of ``panoptic``; ``area`` counts the pixels of all frames.
+        semantic: ``(T, H, W)`` class indices, uint8 (int16 from 256 classes on); ``None`` without the semantic task.
     """
 
     height: int
     width: int
     times_s: list[float]
-    tracks: list[Track]
+    tracks: list[Track] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
+    panoptic: NDArray[np.int32] | None = None
+    segments: list[Segment] = field(default_factory=list)
+    semantic: NDArray[np.integer] | None = None
 
     @property
     def num_frames(self) -> int:

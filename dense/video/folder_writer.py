@@ -10,7 +10,23 @@ from dense.errors import DataError, VideoError
 from dense.io import atomic_write
 from dense.video.frames import check_image, describe
 
-__all__ = ["FrameFolderWriter"]
+__all__ = ["FrameFolderWriter", "FrameStems"]
+
+
+class FrameStems:
+    """Names of files for frames, each once."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def free(self, name: str | None, number: int) -> str:
+        """``name`` without folder and extension or six digits; a name used before (``1.jpg``, ``1.png``) has them appended."""
+        index = f"{number:06d}"
+        stem = (Path(name).stem if name else index) or index
+        if stem in self._used:
+            stem = f"{stem}_{index}"
+        self._used.add(stem)
+        return stem
 
 
 class FrameFolderWriter:
@@ -28,7 +44,7 @@ class FrameFolderWriter:
         """
         self.folder = Path(folder)
         self.frames_written = 0
-        self._used: set[str] = set()
+        self._stems = FrameStems()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -54,7 +70,7 @@ class FrameFolderWriter:
         from PIL import Image
 
         picture = check_image(image, f"{self.folder}: frame {self.frames_written}")
-        path = self.folder / f"{self._free_stem(name)}.png"
+        path = self.folder / f"{self._stems.free(name, self.frames_written)}.png"
         try:
             with atomic_write(path, "wb") as stream:
                 # Level 1 of 9: higher levels cost several times the time for a few per cent of size.
@@ -65,12 +81,3 @@ class FrameFolderWriter:
             raise VideoError(f"{path}: cannot be written ({describe(error)}). Is the disk full?") from error
         self.frames_written += 1
         return path
-
-    def _free_stem(self, name: str | None) -> str:
-        index = f"{self.frames_written:06d}"
-        stem = Path(name).stem if name else index
-        stem = stem or index
-        if stem in self._used:
-            stem = f"{stem}_{index}"
-        self._used.add(stem)
-        return stem

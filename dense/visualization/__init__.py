@@ -1,7 +1,7 @@
 """What people look at: pictures with masks, and one self-contained HTML page about a run.
 
 ``overlay``  masks, outlines and labels over pictures: ``draw_frame``, ``draw_tracks``, ``side_by_side`` (start here)
-``maps``     panoptic and semantic maps over pictures: ``draw_image``, ``draw_panoptic``, ``draw_semantic``
+``maps``     panoptic and semantic maps over pictures: ``draw_image``, ``draw_maps``, ``draw_panoptic``, ``draw_semantic``
 ``palette``  one fixed colour per track id: ``track_color``
 ``labels``   fitting and placing label chips
 ``report``   ``write_report``: the HTML page and the plain records it is made from
@@ -12,7 +12,7 @@
 Not here: reading and writing video (``dense.video``) and figures of merit (``dense.evaluation``).
 """
 
-from dense.visualization.maps import draw_image, draw_panoptic, draw_semantic
+from dense.visualization.maps import draw_image, draw_maps, draw_panoptic, draw_semantic, segment_color
 from dense.visualization.overlay import draw_frame, draw_tracks, side_by_side
 from dense.visualization.palette import track_color
 from dense.visualization.report import FramePair, Metric, Report, ReportVideo, TrackRow, write_report
@@ -26,10 +26,12 @@ __all__ = [
     "TrackRow",
     "draw_frame",
     "draw_image",
+    "draw_maps",
     "draw_panoptic",
     "draw_semantic",
     "draw_tracks",
     "paired_rows",
+    "segment_color",
     "side_by_side",
     "track_color",
     "track_rows",

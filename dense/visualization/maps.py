@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dense.errors import DataError
-from dense.structures import ImageResult, Segment
+from dense.structures import FrameResult, ImageResult, Segment
 from dense.visualization.labels import Anchor, draw_chips, place_chips
 from dense.visualization.overlay import draw_tracks
 from dense.visualization.palette import RGB, track_color
 
-__all__ = ["draw_image", "draw_panoptic", "draw_semantic"]
+__all__ = ["draw_image", "draw_maps", "draw_panoptic", "draw_semantic", "segment_color"]
 
 Picture = NDArray[np.uint8]
 _SMALLEST_NAMED = 0.002  # share of the picture that a region without a name may cover
@@ -49,6 +49,30 @@ def draw_image(image: Picture, result: ImageResult, *, alpha: float = 0.5, label
     return draw_tracks(image, result.masks, ids, names, scores=result.scores, alpha=alpha, labels=labels)
 
 
+def draw_maps(image: Picture, result: FrameResult, categories: Sequence[str], *, alpha: float = 0.5) -> Picture:
+    """Draw the panoptic or semantic map of a frame; colours and numbers belong to ids, so they stay through a video.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB; left as it is.
+        result: of this frame, with one of the two maps.
+        categories: name of each label; empty leaves names out.
+        alpha: opacity in [0, 1].
+
+    Returns: ``(H, W, 3)`` uint8 RGB, a new array.
+    Raises: DataError if picture and map differ in size, or there is no map.
+    """
+    if result.panoptic is not None:
+        return draw_panoptic(image, result.panoptic, result.segments, categories, alpha=alpha, numbered=True)
+    if result.semantic is not None:
+        return draw_semantic(image, result.semantic, categories, alpha=alpha)
+    raise DataError(f"frame {result.index}: has neither a panoptic nor a semantic map to draw.")
+
+
+def segment_color(segment_id: int, label: int, isthing: bool) -> RGB:
+    """Colour of a panoptic segment, 0 to 255: of things by id, of stuff by category and muted."""
+    return track_color(segment_id) if isthing else _muted(track_color(label))
+
+
 def draw_panoptic(
     image: Picture,
     ids: NDArray[np.integer],
@@ -57,6 +81,7 @@ def draw_panoptic(
     *,
     alpha: float = 0.5,
     labels: bool = True,
+    numbered: bool = False,
 ) -> Picture:
     """Draw a panoptic map: things in bright colours by id, stuff in muted colours by class; pixels of id 0 stay as they are.
 
@@ -67,14 +92,16 @@ def draw_panoptic(
         categories: name of each label; empty leaves names out.
         alpha: opacity in [0, 1].
         labels: write names.
+        numbered: write the ids of things before their names, as for the objects of a video.
 
     Returns: ``(H, W, 3)`` uint8 RGB, a new array.
     Raises: DataError if picture and map differ in size.
     """
-    regions = [
-        _Region(s.id, _name(s.label, categories), track_color(s.id) if s.isthing else _muted(track_color(s.label)))
-        for s in segments
-    ]
+    regions = []
+    for s in segments:
+        name = _name(s.label, categories)
+        name = f"[{s.id}] {name}".rstrip() if numbered and s.isthing else name
+        regions.append(_Region(s.id, name, segment_color(s.id, s.label, s.isthing)))
     return _draw(image, ids, regions, alpha, labels)
 
 

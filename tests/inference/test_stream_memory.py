@@ -43,7 +43,7 @@ def frames():
         hoard.append(picture(t) if kept else None)
         yield picture(t)
 
-process(predictor, open_frames(frames()), Outputs(folder / "a.mp4", None, folder / "a.jsonl", folder / "r.json"))
+process(predictor, open_frames(frames()), Outputs(folder / "a.mp4", None, folder / "a.jsonl", folder))
 last = json.loads((folder / "a.jsonl").read_text().splitlines()[-1])
 predictor.max_objects = 10_000
 whole = predictor.predict(picture(t) for t in range(count))

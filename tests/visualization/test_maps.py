@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dense.errors import DataError
-from dense.structures import ImageResult, Segment, rle
-from dense.visualization import draw_image, draw_panoptic, draw_semantic, draw_tracks, track_color
+from dense.structures import FrameResult, ImageResult, Segment, rle
+from dense.visualization import draw_image, draw_maps, draw_panoptic, draw_semantic, draw_tracks, segment_color, track_color
 
 GREY = np.full((60, 80, 3), 100, np.uint8)
 
@@ -84,3 +84,21 @@ def test_draw_semantic__map_of_other_size__error():
     """Catches a map that is stretched or shifted silently."""
     with pytest.raises(DataError, match=r"\(5, 5\)"):
         draw_semantic(GREY, np.zeros((5, 5), np.uint8), ["a"])
+
+
+def test_draw_maps__object_in_two_frames__keeps_its_colour_when_another_comes():
+    """Catches colours by place in the list; and a frame whose map is not drawn."""
+    image = np.full((40, 60, 3), 90, np.uint8)
+    one, two = np.zeros((2, 40, 60), np.int32)
+    one[5:35, 5:25] = 9
+    two[5:35, 30:50], two[5:35, 5:25] = 9, 4
+    nine, four = Segment(9, 0, True, 600), Segment(4, 0, True, 600)
+    first = draw_maps(image, FrameResult(0, 0.0, 40, 60, panoptic=one, segments=[nine]), [], alpha=1.0)
+    second = draw_maps(image, FrameResult(1, 0.1, 40, 60, panoptic=two, segments=[four, nine]), [], alpha=1.0)
+    assert tuple(first[32, 8]) == tuple(second[32, 33]) == track_color(9) == segment_color(9, 0, True)
+    assert tuple(second[32, 8]) == track_color(4)
+    classes = np.where(one, 3, 1).astype(np.uint8)
+    semantic = draw_maps(image, FrameResult(0, 0.0, 40, 60, semantic=classes), [], alpha=1.0)
+    assert tuple(semantic[32, 8]) == track_color(3)
+    with pytest.raises(DataError, match="neither a panoptic nor a semantic map"):
+        draw_maps(image, FrameResult(2, 0.2, 40, 60), [])

@@ -2,10 +2,11 @@
 
 ``video_instances``     YouTube-VIS, OVIS, the world, one's own: ``resolve_dataset`` → ``DatasetSource`` (start here)
 ``images``              COCO, ADE20K, Cityscapes, the world's images, one's own
-``video_maps``            VIPSeg, VSPW, the world in their layouts
+``video_maps``          VIPSeg, VSPW, the world in their layouts
 ``coco_subsets``        the parts of COCO that video models train with
 ``category_maps``       classes of one data set as those of another
 ``kinds``               kinds of data sets: ``find_dataset(name, kind)``
+``sources``             what all sources share
 ``image_categories``    published category tables of image data sets
 ``categories``          published category tables
 ``detectron2_catalog``  the same in Detectron2's catalogs: ``register_with_detectron2``
@@ -23,7 +24,7 @@ from dense.data.datasets.images import (
     resolve_panoptic,
     resolve_semantic,
 )
-from dense.data.datasets.kinds import KINDS, check_kind, find_dataset, thing_classes, with_kinds
+from dense.data.datasets.kinds import KINDS, check_kind, class_names, find_dataset, thing_classes, with_kinds
 from dense.data.datasets.video_instances import DatasetSource, dataset_names, dataset_source, datasets_root, resolve_dataset
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SemanticSource",
     "check_kind",
     "class_map",
+    "class_names",
     "dataset_names",
     "dataset_source",
     "datasets_root",

@@ -18,9 +18,9 @@ Own data, where a configuration wants a name: ``ANNOTATIONS.json:IMAGES`` (insta
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dense.data.datasets.image_categories import ADE20K, CITYSCAPES, COCO_STUFF, COCO_THINGS
+from dense.data.datasets.sources import Published, check_present, find_source, own_paths
 from dense.data.datasets.video_instances import datasets_root
 from dense.data.formats.category_table import Category
 from dense.data.formats.coco import ImageDataset, read_coco
@@ -28,9 +28,8 @@ from dense.data.formats.coco_panoptic import PanopticDataset, read_panoptic
 from dense.data.formats.records import text
 from dense.data.formats.semantic_maps import SemanticDataset, read_semantic_folders
 from dense.data.world.categories import STUFF, THINGS
-from dense.errors import ConfigError, DataError
+from dense.errors import DataError
 from dense.io import read_json
-from dense.registry import nearest
 
 __all__ = [
     "WORLD_CATEGORIES",
@@ -47,19 +46,8 @@ WORLD_CATEGORIES = tuple(Category(k + 1, name, k < len(THINGS)) for k, name in e
 """Things, then stuff, of the procedural world; ids from 1."""
 
 
-class _Published:
-    """A data set whose table of categories may be published (``None`` = only its file knows)."""
-
-    categories: tuple[Category, ...] | None
-
-    @property
-    def category_names(self) -> tuple[str, ...] | None:
-        """Names of the published table in contiguous order."""
-        return None if self.categories is None else tuple(category.name for category in self.categories)
-
-
 @dataclass(frozen=True)
-class InstanceSource(_Published):
+class InstanceSource(Published):
     """A COCO instances file with its image folder; ``categories`` is the published table (``None`` = only the file knows)."""
 
     name: str
@@ -69,12 +57,12 @@ class InstanceSource(_Published):
 
     def read(self, require_annotations: bool = False) -> ImageDataset:
         """Read and check the annotation file; errors as ``read_coco``."""
-        _check(self.name, self.json_path, self.json_path.is_file())
+        check_present(self.name, self.json_path, self.json_path.is_file())
         return read_coco(self.json_path, self.image_root, require_annotations=require_annotations)
 
 
 @dataclass(frozen=True)
-class PanopticSource(_Published):
+class PanopticSource(Published):
     """A COCO panoptic file with its folders; ``categories`` as in ``InstanceSource``."""
 
     name: str
@@ -85,7 +73,7 @@ class PanopticSource(_Published):
 
     def read(self) -> PanopticDataset:
         """Read and check the annotation file; errors as ``read_panoptic``."""
-        _check(self.name, self.json_path, self.json_path.is_file())
+        check_present(self.name, self.json_path, self.json_path.is_file())
         return read_panoptic(self.json_path, self.png_root, self.image_root)
 
 
@@ -102,21 +90,13 @@ class SemanticSource:
 
     def read(self) -> SemanticDataset:
         """Find the files; errors as ``read_semantic_folders``."""
-        _check(self.name, self.label_root, self.label_root.is_dir())
+        check_present(self.name, self.label_root, self.label_root.is_dir())
         return read_semantic_folders(
             self.image_root,
             self.label_root,
             self.category_names,
             image_suffix=self.image_suffix,
             label_suffix=self.label_suffix,
-        )
-
-
-def _check(name: str, path: Path, present: bool) -> None:
-    if not present:
-        raise DataError(
-            f"data set {name!r}: {path} does not exist. Put the data set there, or set DETECTRON2_DATASETS to the folder that"
-            " holds all data sets."
         )
 
 
@@ -197,10 +177,7 @@ def resolve_instances(name: str) -> InstanceSource:
 
     Raises: ConfigError for a name that is neither, suggesting the nearest one.
     """
-    sources = _instances()
-    if name in sources:
-        return sources[name]
-    return InstanceSource(name, *_own(name, list(sources), "ANNOTATIONS.json:IMAGES"))
+    return find_source(name, _instances(), "ANNOTATIONS.json:IMAGES", InstanceSource)
 
 
 def resolve_panoptic(name: str) -> PanopticSource:
@@ -208,10 +185,7 @@ def resolve_panoptic(name: str) -> PanopticSource:
 
     Raises: ConfigError for a name that is neither, suggesting the nearest one.
     """
-    sources = _panoptic()
-    if name in sources:
-        return sources[name]
-    return PanopticSource(name, *_own(name, list(sources), "ANNOTATIONS.json:PNG_FOLDER:IMAGES"))
+    return find_source(name, _panoptic(), "ANNOTATIONS.json:PNG_FOLDER:IMAGES", PanopticSource)
 
 
 def resolve_semantic(name: str) -> SemanticSource:
@@ -222,16 +196,8 @@ def resolve_semantic(name: str) -> SemanticSource:
     sources = _semantic()
     if name in sources:
         return sources[name]
-    images, labels, listed = _own(name, list(sources), "IMAGES:LABELS:NAMES.json")
+    images, labels, listed = own_paths(name, sources, "IMAGES:LABELS:NAMES.json")
     names = read_json(listed)
     if not isinstance(names, list) or not names:
         raise DataError(f"{listed}: expected a JSON list with the name of each class.")
     return SemanticSource(name, images, labels, tuple(text(n, f"{listed}: [{k}]", "a name") for k, n in enumerate(names)))
-
-
-def _own(name: str, known: list[str], form: str) -> list[Any]:
-    """The paths of one's own data, as many as ``form`` has."""
-    parts = name.split(":")
-    if len(parts) != len(form.split(":")) or not all(parts):
-        raise ConfigError(f"unknown data set {name!r}.{nearest(name, known)} For your own data write {form}.")
-    return [Path(part).expanduser() for part in parts]

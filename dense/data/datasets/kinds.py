@@ -15,6 +15,7 @@ from dense.data.datasets.video_instances import dataset_names, resolve_dataset
 from dense.data.datasets.video_maps import (
     PanopticVideoSource,
     SemanticVideoSource,
+    VideoMapSource,
     resolve_panoptic_videos,
     resolve_semantic_videos,
     things_first,
@@ -23,7 +24,7 @@ from dense.data.datasets.video_maps import (
 from dense.errors import ConfigError
 from dense.registry import nearest
 
-__all__ = ["KINDS", "check_kind", "find_dataset", "thing_classes", "with_kinds"]
+__all__ = ["KINDS", "check_kind", "class_names", "find_dataset", "thing_classes", "with_kinds"]
 
 KINDS: dict[str, Callable[[str], Any]] = {
     "video_instance": resolve_dataset,
@@ -53,6 +54,18 @@ def find_dataset(name: str, kind: str) -> Any:  # noqa: ANN401  each kind has it
     """
     check_kind(kind, "DATASETS.DATASET_TYPE")
     return KINDS[kind](name)
+
+
+def class_names(name: str, kind: str) -> tuple[str, ...]:
+    """Names in the order of a model's classes: those of the published table, else those of the files.
+
+    Raises: ConfigError for an unknown kind or name; DataError if one's own files cannot be read.
+    """
+    source = find_dataset(name, kind)
+    if isinstance(source, VideoMapSource):
+        return source.class_names
+    names = source.category_names
+    return tuple(source.read().category_names if names is None else names)
 
 
 def with_kinds(names: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, str]]:

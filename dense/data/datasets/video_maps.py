@@ -11,22 +11,23 @@ configuration wants a name: ``ANNOTATIONS.json:PNG_FOLDER:IMAGES`` (panoptic), `
 VSPW).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dense.data.datasets.images import WORLD_CATEGORIES
+from dense.data.datasets.sources import Published, check_present, find_source
 from dense.data.datasets.video_instances import datasets_root
 from dense.data.datasets.video_map_categories import VIPSEG
-from dense.data.formats.category_table import Category
+from dense.data.formats.category_table import Category, CategoryTable
 from dense.data.formats.vipseg import PanopticVideoDataset, read_vipseg
 from dense.data.formats.vspw import SemanticVideoDataset, read_vspw
-from dense.errors import ConfigError, DataError
-from dense.registry import nearest
 
 __all__ = [
     "PanopticVideoSource",
     "SemanticVideoSource",
+    "VideoMapSource",
+    "in_class_order",
     "resolve_panoptic_videos",
     "resolve_semantic_videos",
     "things_first",
@@ -36,15 +37,39 @@ __all__ = [
 _WORLD = tuple(Category(category.id - 1, category.name, category.isthing) for category in WORLD_CATEGORIES)
 
 
-def things_first(categories: Sequence[Category]) -> dict[int, int]:
-    """Category id → class index: things in the order of their ids, then stuff in the order of its ids."""
-    ordered = sorted(categories, key=lambda category: (not category.isthing, category.id))
-    return {category.id: rank for rank, category in enumerate(ordered)}
+def in_class_order(categories: Iterable[Category]) -> tuple[Category, ...]:
+    """Categories as the classes of models count them: things in the order of their ids, then stuff in the order of its ids."""
+    return tuple(sorted(categories, key=lambda category: (not category.isthing, category.id)))
+
+
+def things_first(categories: Iterable[Category]) -> dict[int, int]:
+    """Category id → class index, as in ``in_class_order``."""
+    return {category.id: rank for rank, category in enumerate(in_class_order(categories))}
+
+
+class VideoMapSource(Published):
+    """A set of videos whose every pixel is labelled; ``categories`` is the published table (``None`` = only its files know)."""
+
+    name: str
+
+    def read(self) -> CategoryTable:
+        """Read what the set is; nothing is decoded."""
+        raise NotImplementedError
+
+    @property
+    def category_names(self) -> tuple[str, ...] | None:
+        """Names of the published table in the order of the classes."""
+        return None if self.categories is None else tuple(category.name for category in in_class_order(self.categories))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in the order of the classes, those of the files where no table is published; errors as ``read``."""
+        return self.category_names or tuple(category.name for category in in_class_order(self.read().categories))
 
 
 @dataclass(frozen=True)
-class PanopticVideoSource:
-    """A VIPSeg file with its folders; ``categories`` is the published table (``None`` = only the file knows)."""
+class PanopticVideoSource(VideoMapSource):
+    """A VIPSeg file with its folders."""
 
     name: str
     json_path: Path
@@ -54,46 +79,28 @@ class PanopticVideoSource:
 
     def read(self, require_annotations: bool = False) -> PanopticVideoDataset:
         """Read and check the annotation file; errors as ``read_vipseg``."""
-        _check(self.name, self.json_path)
+        check_present(self.name, self.json_path, self.json_path.is_file())
         return read_vipseg(self.json_path, self.png_root, self.image_root, require_annotations=require_annotations)
-
-    @property
-    def category_names(self) -> tuple[str, ...] | None:
-        """Names of the published table in the order of the classes."""
-        return None if self.categories is None else _names(self.categories)
 
 
 @dataclass(frozen=True)
-class SemanticVideoSource:
-    """A split in the layout of VSPW; ``categories`` as in ``PanopticVideoSource``."""
+class SemanticVideoSource(VideoMapSource):
+    """A split in the layout of VSPW."""
 
     name: str
     root: Path
     split: str
     categories: tuple[Category, ...] | None = None
 
+    @property
+    def split_file(self) -> Path:
+        """The list of the videos."""
+        return self.root / f"{self.split}.txt"
+
     def read(self) -> SemanticVideoDataset:
         """Find the files; errors as ``read_vspw``."""
-        _check(self.name, self.root / f"{self.split}.txt")
+        check_present(self.name, self.split_file, self.split_file.is_file())
         return read_vspw(self.root, self.split, self.categories)
-
-    @property
-    def category_names(self) -> tuple[str, ...] | None:
-        """Names of the published table in the order of the classes."""
-        return None if self.categories is None else _names(self.categories)
-
-
-def _names(categories: Sequence[Category]) -> tuple[str, ...]:
-    names = {category.id: category.name for category in categories}
-    return tuple(names[identity] for identity in things_first(categories))
-
-
-def _check(name: str, path: Path) -> None:
-    if not path.is_file():
-        raise DataError(
-            f"data set {name!r}: {path} does not exist. Put the data set there, or set DETECTRON2_DATASETS to the folder that"
-            " holds all data sets."
-        )
 
 
 def _panoptic() -> dict[str, PanopticVideoSource]:
@@ -127,14 +134,7 @@ def resolve_panoptic_videos(name: str) -> PanopticVideoSource:
 
     Raises: ConfigError for a name that is neither, suggesting the nearest one.
     """
-    sources = _panoptic()
-    parts = name.split(":")
-    if name in sources:
-        return sources[name]
-    if len(parts) != 3 or not all(parts):
-        raise _unknown(name, list(sources), "ANNOTATIONS.json:PNG_FOLDER:IMAGES")
-    json_path, png_root, image_root = (Path(part).expanduser() for part in parts)
-    return PanopticVideoSource(name, json_path, png_root, image_root)
+    return find_source(name, _panoptic(), "ANNOTATIONS.json:PNG_FOLDER:IMAGES", PanopticVideoSource)
 
 
 def resolve_semantic_videos(name: str) -> SemanticVideoSource:
@@ -142,14 +142,4 @@ def resolve_semantic_videos(name: str) -> SemanticVideoSource:
 
     Raises: ConfigError for a name that is neither, suggesting the nearest one.
     """
-    sources = _semantic()
-    parts = name.split(":")
-    if name in sources:
-        return sources[name]
-    if len(parts) != 2 or not all(parts):
-        raise _unknown(name, list(sources), "FOLDER:SPLIT")
-    return SemanticVideoSource(name, Path(parts[0]).expanduser(), parts[1])
-
-
-def _unknown(name: str, known: list[str], form: str) -> ConfigError:
-    return ConfigError(f"unknown data set {name!r}.{nearest(name, known)} For your own data write {form}.")
+    return find_source(name, _semantic(), "FOLDER:SPLIT", lambda own, root, split: SemanticVideoSource(own, root, str(split)))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dense.data.formats.name_lists import read_names
 from dense.data.formats.png_ids import write_label_map
 from dense.data.formats.semantic_maps import check_labels
 from dense.errors import DataError
@@ -48,26 +49,10 @@ def label_videos(root: str | os.PathLike[str], split_file: str | os.PathLike[str
     if split_file is None:
         names = [p.name for p in sorted(folder.iterdir(), key=natural_key) if p.is_dir() and not p.name.startswith(".")]
     else:
-        names = _split(Path(split_file))
+        names = read_names(split_file)
     if not names:
         raise DataError(f"{split_file or folder}: has no video, expected {folder}/<video>/mask/*.png.")
     return [_video(folder, name, f" listed in {split_file}" if split_file else "") for name in names]
-
-
-def _split(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error}), expected the name of one video per line.") from error
-    names: list[str] = []
-    for number, line in enumerate(lines, 1):
-        name = line.strip()
-        if name in names:
-            raise DataError(f"{path}: line {number}: video {name} is listed twice.")
-        if name in (".", "..") or "/" in name or "\\" in name:
-            raise DataError(f"{path}: line {number}: {name!r} is no name of a folder.")
-        names += [name] if name else []
-    return names
 
 
 def _video(root: Path, name: str, listed: str) -> LabelVideo:

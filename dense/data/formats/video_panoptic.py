@@ -7,7 +7,7 @@ id through the video. A result is the same with ``annotations`` alone: ``pred.js
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "VideoPanopticWriter",
     "read_video_panoptic_results",
     "read_video_panoptic_truth",
+    "write_video_panoptic",
 ]
 
 PathLike = str | os.PathLike[str]
@@ -173,7 +174,7 @@ class VideoPanopticWriter:
 
     def __init__(self, folder: PathLike, categories: Iterable[int]) -> None:
         self.folder, self._categories = Path(folder), set(categories)
-        self._videos: dict[str, list[dict[str, Any]]] = {}
+        self._videos: dict[str, dict[str, dict[str, Any]]] = {}  # video, name of the PNG
 
     def add_frame(self, video: str, file_name: str, ids: NDArray[np.integer], categories: Mapping[int, int]) -> None:
         """Write one frame.
@@ -188,12 +189,12 @@ class VideoPanopticWriter:
         """
         where = f"video {video}, frame {file_name}"
         png = _png_name({"file_name": file_name}, where)
-        records = self._videos.setdefault(_file_part({"video_id": video}, "video_id", where), [])
-        if any(record["file_name"] == png for record in records):
+        records = self._videos.setdefault(_file_part({"video_id": video}, "video_id", where), {})
+        if png in records:
             raise DataError(f"{where}: was written before, expected each frame once.")
         infos = [self._segment(ids, identity, categories, where) for identity in np.unique(ids).tolist() if identity != VOID_ID]
         write_id_map(self.folder / "pan_pred" / str(video) / png, ids)
-        records.append({"file_name": png, "image_id": PurePosixPath(png).stem, "segments_info": infos})
+        records[png] = {"file_name": png, "image_id": PurePosixPath(png).stem, "segments_info": infos}
 
     def _segment(self, ids: NDArray[np.integer], identity: int, categories: Mapping[int, int], where: str) -> dict[str, Any]:
         if identity not in categories:
@@ -205,8 +206,17 @@ class VideoPanopticWriter:
         area = np.count_nonzero(mask)
         return {"id": identity, "category_id": category_id, "iscrowd": 0, "area": area, "bbox": box}
 
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """What ``pred.json`` says of each video so far, in the order in which they came."""
+        return [{"video_id": name, "annotations": list(frames.values())} for name, frames in self._videos.items()]
+
     def close(self) -> Path:
         """Write ``pred.json`` atomically; returns its path."""
-        path = self.folder / "pred.json"
-        write_json(path, {"annotations": [{"video_id": name, "annotations": frames} for name, frames in self._videos.items()]})
-        return path
+        return write_video_panoptic(self.folder / "pred.json", self.entries)
+
+
+def write_video_panoptic(path: PathLike, entries: Sequence[Mapping[str, Any]]) -> Path:
+    """Write the JSON file of a submission, atomically; ``entries`` are those of one or several writers. Returns: its path."""
+    write_json(path, {"annotations": list(entries)})
+    return Path(path)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from dense.data.formats.category_table import Category, CategoryTable, read_categories
 from dense.data.formats.faults import RAISE_FIRST, Faults
+from dense.data.formats.name_lists import read_names
 from dense.data.formats.png_ids import read_label_map
-from dense.data.formats.records import unique
 from dense.data.formats.semantic_maps import check_labels
 from dense.errors import DataError
 from dense.io import read_json
@@ -80,6 +80,10 @@ class SemanticVideoDataset(CategoryTable):
     categories: tuple[Category, ...]
     has_annotations: bool
 
+    def frame_path(self, video: SemanticVideo, frame: int) -> Path:
+        """Where the picture of a frame (index from 0) lies."""
+        return video.frames[frame].image_path
+
     def labels(self, frame: SemanticFrame, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
         """``(H, W)`` category ids (0 to K-1) of a frame, ``IGNORE_LABEL`` where nothing is labelled.
 
@@ -122,7 +126,7 @@ def read_vspw(
     """
     folder = Path(root)
     listed = folder / f"{split}.txt"
-    videos = [_video(folder / "data" / name, name, faults) for name in _listed(listed, faults)]
+    videos = [_video(folder / "data" / name, name, faults) for name in read_names(listed, faults)]
     dataset = SemanticVideoDataset(
         path=str(listed),
         videos=tuple(video for video in videos if video is not None),
@@ -133,26 +137,6 @@ def read_vspw(
         for frame in video.frames:
             dataset.labels(frame)
     return dataset
-
-
-def _listed(path: Path, faults: Faults) -> list[str]:
-    """Names of the videos in a list, one a line."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}), expected a list of videos, one a line.") from error
-    names: list[str] = []
-    seen: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        name = line.strip()
-        before = faults.errors
-        if name:
-            faults.attempt("duplicate id", unique, name, f"{path}: line {number}", seen)
-        if name and faults.errors == before:
-            names.append(name)
-    if not names:
-        raise DataError(f"{path}: lists no video, expected one a line.")
-    return names
 
 
 def _video(folder: Path, name: str, faults: Faults) -> SemanticVideo | None:

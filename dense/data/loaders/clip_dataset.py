@@ -15,7 +15,7 @@ from dense.errors import DenseError
 __all__ = ["CombinedDataset", "FailedSample", "SizedDataset", "VideoClipDataset", "VideoTestDataset", "drop_unannotated"]
 
 TrainMapper = Callable[[VideoRecord, np.random.Generator], dict[str, Any]]
-TestMapper = Callable[[VideoRecord], dict[str, Any]]
+TestMapper = Callable[[Any], dict[str, Any]]  # of a record, or whatever its mapper takes
 
 
 class SizedDataset(Protocol):
@@ -77,7 +77,7 @@ class CombinedDataset(Dataset["dict[str, Any] | FailedSample"]):
 class VideoTestDataset(Dataset[dict[str, Any]]):
     """Whole videos for testing, in the file's order."""
 
-    videos: Sequence[VideoRecord]
+    videos: Sequence[Any]
     mapper: TestMapper
 
     def __len__(self) -> int:

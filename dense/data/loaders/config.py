@@ -22,7 +22,7 @@ from dense.data.loaders.image_config import (
     trains_on_images,
 )
 from dense.data.loaders.indexed_dataset import IndexedTrainDataset
-from dense.data.loaders.video_map_config import video_region_mapper
+from dense.data.loaders.video_map_config import video_map_test_set, video_region_mapper
 from dense.data.mappers import (
     FrameSampler,
     ImageAnnotations,
@@ -123,6 +123,8 @@ def test_loader_from_config(
     Raises: ConfigError naming the key; DataError naming the file.
     """
     for name, kind in with_kinds(cfg.DATASETS.TEST, cfg.DATASETS.DATASET_TYPE_TEST):
+        if name == dataset_name and kind in ("video_panoptic", "video_semantic"):
+            return build_test_loader(video_map_test_set(cfg, name, kind), rank, world_size)
         if name == dataset_name and kind != "video_instance":
             check_kind(kind, "DATASETS.DATASET_TYPE_TEST")
             raise ConfigError(f"DATASETS.DATASET_TYPE_TEST: '{kind}' has no test loader; its images go through ImagePredictor.")

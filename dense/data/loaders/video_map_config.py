@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING
 from dense.data.datasets.video_maps import resolve_panoptic_videos, resolve_semantic_videos, things_first
 from dense.data.formats.category_table import Category
 from dense.data.formats.youtube_vis import AnnotationsMissingError
-from dense.data.mappers import FrameSampler, PanopticVideoMaps, SemanticVideoMaps, VideoMaps, VideoRegionMapper
+from dense.data.loaders.clip_dataset import VideoTestDataset
+from dense.data.mappers import (
+    FrameSampler,
+    PanopticVideoMaps,
+    SemanticVideoMaps,
+    VideoMaps,
+    VideoMapTestMapper,
+    VideoRegionMapper,
+)
 from dense.data.transforms import ClipAugmentation, ClipCrop, ClipFlip, ClipPipeline, ResizeShortestEdge
 from dense.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-__all__ = ["video_map_augmentation_from_config", "video_region_mapper"]
+__all__ = ["video_map_augmentation_from_config", "video_map_test_set", "video_region_mapper"]
 
 
 def video_region_mapper(cfg: "CfgNode", name: str, kind: str) -> VideoRegionMapper:
@@ -29,6 +37,23 @@ def video_region_mapper(cfg: "CfgNode", name: str, kind: str) -> VideoRegionMapp
         inputs.SAMPLING_FRAME_NUM, inputs.SAMPLING_FRAME_RANGE, reverse=inputs.REVERSE_AGU, always_replace=True
     )
     return VideoRegionMapper(maps, sampler, video_map_augmentation_from_config(inputs), bool(inputs.FORMAT == "BGR"))
+
+
+def video_map_test_set(cfg: "CfgNode", name: str, kind: str) -> VideoTestDataset:
+    """The whole videos of a test set, annotated or not, only resized (MIN_SIZE_TEST, MAX_SIZE_TEST).
+
+    Raises: DataError naming the file.
+    """
+    maps: VideoMaps
+    if kind == "video_panoptic":
+        panoptic = resolve_panoptic_videos(name).read()
+        maps = PanopticVideoMaps(panoptic, things_first(panoptic.categories))
+    else:
+        semantic = resolve_semantic_videos(name).read()
+        maps = SemanticVideoMaps(semantic, things_first(semantic.categories))
+    inputs = cfg.INPUT
+    mapper = VideoMapTestMapper(maps, inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST, bool(inputs.FORMAT == "BGR"))
+    return VideoTestDataset(range(len(maps)), mapper)
 
 
 def video_map_augmentation_from_config(inputs: "CfgNode") -> ClipPipeline:

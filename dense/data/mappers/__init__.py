@@ -4,7 +4,7 @@
   lazily through :class:`LazyFrames`). Read first.
 * ``image_segmentation``: :class:`ImageSegmentationMapper` (training image).
 * ``image_clips``: :class:`ImageClipMapper` (training clip made of one image).
-* ``video_regions``: :class:`VideoRegionMapper` (training clip of VIPSeg or VSPW).
+* ``video_regions``: :class:`VideoRegionMapper` (training clip of VIPSeg or VSPW), :class:`VideoMapTestMapper` (whole video).
 * ``image_annotations``: regions of an image from COCO instances, COCO panoptic or label maps.
 * ``frame_sampling``: :func:`sample_frames`, :class:`FrameSampler`: which frames make a clip.
 * ``frame_targets``: :class:`FrameTargets`, the objects of one frame.
@@ -24,7 +24,13 @@ from dense.data.mappers.image_clips import ImageClipMapper
 from dense.data.mappers.image_reading import image_tensor, read_image
 from dense.data.mappers.image_segmentation import ImageSegmentationMapper, ImageTargets
 from dense.data.mappers.video_instances import LazyFrames, VideoInstanceMapper, VideoTestMapper
-from dense.data.mappers.video_regions import PanopticVideoMaps, SemanticVideoMaps, VideoMaps, VideoRegionMapper
+from dense.data.mappers.video_regions import (
+    PanopticVideoMaps,
+    SemanticVideoMaps,
+    VideoMaps,
+    VideoMapTestMapper,
+    VideoRegionMapper,
+)
 
 __all__ = [
     "FrameSampler",
@@ -41,6 +47,7 @@ __all__ = [
     "SemanticAnnotations",
     "SemanticVideoMaps",
     "VideoInstanceMapper",
+    "VideoMapTestMapper",
     "VideoMaps",
     "VideoRegionMapper",
     "VideoTestMapper",

@@ -1,5 +1,6 @@
 """Training clips of videos whose every pixel is labelled: segments of VIPSeg, classes of VSPW (DVIS++)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,57 +15,64 @@ from dense.data.formats.vspw import IGNORE_LABEL, SemanticVideoDataset
 from dense.data.mappers.frame_sampling import FrameSampler
 from dense.data.mappers.frame_targets import FrameTargets
 from dense.data.mappers.image_reading import image_tensor, read_image
-from dense.data.transforms import ClipAugmentation, Size, apply_transforms
+from dense.data.mappers.video_instances import LazyFrames
+from dense.data.transforms import ClipAugmentation, Resize, Size, apply_transforms, shortest_edge_size
 from dense.errors import DataError
 
-__all__ = ["PanopticVideoMaps", "SemanticVideoMaps", "VideoMaps", "VideoRegionMapper"]
+__all__ = ["LabelledVideos", "PanopticVideoMaps", "SemanticVideoMaps", "VideoMapTestMapper", "VideoMaps", "VideoRegionMapper"]
 
 
-class VideoMaps(Protocol):
-    """Videos with a map of region numbers per frame, addressed by index."""
+class LabelledVideos(Protocol):
+    """Videos with an ``id`` and a ``length`` in frames, and where their pictures lie."""
 
-    def __len__(self) -> int:
-        """Number of videos."""
+    @property
+    def videos(self) -> Sequence[Any]:
+        """In the order of the set."""
         ...
 
-    def name(self, index: int) -> str:
-        """Id of a video."""
-        ...
-
-    def length(self, index: int) -> int:
-        """Frames of a video."""
-        ...
-
-    def picture(self, index: int, frame: int) -> Path:
-        """File of a frame's picture."""
-        ...
-
-    def regions(self, index: int, frame: int, size: Size) -> tuple[NDArray[np.int32], Mapping[int, int]]:
-        """Map ``(H, W)`` of region numbers and the class of each number that counts. Raises: DataError naming the file."""
+    def frame_path(self, video: Any, frame: int) -> Path:  # noqa: ANN401  each set has videos of its own
+        """Where the picture of a frame (index from 0) lies."""
         ...
 
 
 @dataclass(frozen=True)
-class PanopticVideoMaps:
-    """Segments that are no crowds; ``classes``: category id → class index."""
+class VideoMaps(ABC):
+    """Videos with a map of region numbers per frame, addressed by index.
 
-    dataset: PanopticVideoDataset
+    Attributes:
+        dataset: what was read.
+        classes: category id → class index.
+    """
+
+    dataset: LabelledVideos
     classes: Mapping[int, int]
 
     def __len__(self) -> int:
+        """Number of videos."""
         return len(self.dataset.videos)
 
     def name(self, index: int) -> str:
         """Id of a video."""
-        return self.dataset.videos[index].id
+        return str(self.dataset.videos[index].id)
 
     def length(self, index: int) -> int:
         """Frames of a video."""
-        return self.dataset.videos[index].length
+        return int(self.dataset.videos[index].length)
 
     def picture(self, index: int, frame: int) -> Path:
         """File of a frame's picture."""
         return self.dataset.frame_path(self.dataset.videos[index], frame)
+
+    @abstractmethod
+    def regions(self, index: int, frame: int, size: Size) -> tuple[NDArray[np.int32], Mapping[int, int]]:
+        """Map ``(H, W)`` of region numbers and the class of each number that counts. Raises: DataError naming the file."""
+
+
+@dataclass(frozen=True)
+class PanopticVideoMaps(VideoMaps):
+    """Segments that are no crowds."""
+
+    dataset: PanopticVideoDataset
 
     def regions(self, index: int, frame: int, size: Size) -> tuple[NDArray[np.int32], Mapping[int, int]]:
         """A segment keeps its number through the video."""
@@ -74,26 +82,10 @@ class PanopticVideoMaps:
 
 
 @dataclass(frozen=True)
-class SemanticVideoMaps:
-    """Classes of label maps, each one region; ``classes``: category id → class index."""
+class SemanticVideoMaps(VideoMaps):
+    """Classes of label maps, each one region."""
 
     dataset: SemanticVideoDataset
-    classes: Mapping[int, int]
-
-    def __len__(self) -> int:
-        return len(self.dataset.videos)
-
-    def name(self, index: int) -> str:
-        """Name of a video."""
-        return self.dataset.videos[index].id
-
-    def length(self, index: int) -> int:
-        """Frames of a video."""
-        return self.dataset.videos[index].length
-
-    def picture(self, index: int, frame: int) -> Path:
-        """File of a frame's picture."""
-        return self.dataset.videos[index].frames[frame].image_path
 
     def regions(self, index: int, frame: int, size: Size) -> tuple[NDArray[np.int32], Mapping[int, int]]:
         """The number of a region is its category id."""
@@ -142,17 +134,7 @@ class VideoRegionMapper:
             image, masks = apply_transforms(transforms, pictures[t], masks)
             images.append(image_tensor(image, self.bgr))
             targets.append(_targets(list(classes.values()), masks))
-        return {
-            "image": images,
-            "instances": targets,
-            "height": size[0],
-            "width": size[1],
-            "file_names": [str(self.maps.picture(index, t)) for t in frames],
-            "frame_idx": frames,
-            "video_id": self.maps.name(index),
-            "length": self.maps.length(index),
-            "video_len": self.maps.length(index),
-        }
+        return {"image": images, "instances": targets, **_description(self.maps, index, frames, size)}
 
     def _classes(
         self, index: int, frames: Sequence[int], found: Mapping[int, tuple[NDArray[np.int32], Mapping[int, int]]]
@@ -167,6 +149,43 @@ class VideoRegionMapper:
                         " A segment keeps its id and its category through the video."
                     )
         return dict(sorted(classes.items()))
+
+
+@dataclass(frozen=True)
+class VideoMapTestMapper:
+    """Make a whole video readable frame by frame, each resized to a shortest edge; the counterpart of ``VideoTestMapper``.
+
+    Args:
+        maps: the videos; their regions are not read.
+        min_size: shortest edge in pixels; 0 keeps the original size.
+        max_size: limit of the longest edge in pixels.
+        bgr: give channels in the order blue, green, red.
+    """
+
+    maps: VideoMaps
+    min_size: int
+    max_size: int
+    bgr: bool = False
+
+    def __call__(self, index: int) -> dict[str, Any]:
+        """Describe one video; ``image`` is a :class:`LazyFrames`. Raises: DataError if its first frame cannot be read."""
+        frames = range(self.maps.length(index))
+        height, width = read_image(self.maps.picture(index, 0)).shape[:2]
+        video = _description(self.maps, index, frames, (height, width))
+        resized = shortest_edge_size((height, width), self.min_size, self.max_size) if self.min_size else (height, width)
+        return {**video, "image": LazyFrames(tuple(video["file_names"]), (height, width), Resize(*resized), self.bgr)}
+
+
+def _description(maps: VideoMaps, index: int, frames: Sequence[int], size: Size) -> dict[str, Any]:
+    return {
+        "height": size[0],
+        "width": size[1],
+        "file_names": [str(maps.picture(index, t)) for t in frames],
+        "frame_idx": list(frames),
+        "video_id": maps.name(index),
+        "length": maps.length(index),
+        "video_len": maps.length(index),
+    }
 
 
 def _targets(labels: list[int], masks: NDArray[np.bool_]) -> FrameTargets:

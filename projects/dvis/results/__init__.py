@@ -1,6 +1,7 @@
 """From video logits and masks to results; one file per task (MODEL.MASK_FORMER.TEST.TASK).
 
-``evidence``   what all tasks start from, the two resizings of masks (start here)
+All start from ``dense.modeling.video_evidence.VideoEvidence``.
+
 ``instances``  vis: objects with masks
 ``panoptic``   vps: one map of segments per frame, ids constant through the video
 ``semantic``   vss: one class per pixel
@@ -11,7 +12,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from dense.errors import ConfigError
-from dense.projects.dvis.results.evidence import VideoEvidence, VideoResults
+from dense.modeling.video_evidence import VideoEvidence, VideoResults
 from dense.projects.dvis.results.instances import InstanceResults
 from dense.projects.dvis.results.panoptic import PanopticResults
 from dense.projects.dvis.results.semantic import SemanticResults

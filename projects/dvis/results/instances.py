@@ -5,13 +5,15 @@ from typing import Any
 from detectron2.config import CfgNode, configurable
 
 from dense.modeling.postprocess import top_pairs
-from dense.projects.dvis.results.evidence import VideoEvidence
+from dense.modeling.video_evidence import VideoEvidence, VideoTask
 
 __all__ = ["InstanceResults"]
 
 
 class InstanceResults:
     """Keeps ``max_objects`` pairs; one query may stand in several, with different classes."""
+
+    task: VideoTask = "vis"
 
     @configurable
     def __init__(self, *, max_objects: int) -> None:
@@ -31,5 +33,5 @@ class InstanceResults:
             "pred_labels": labels.tolist(),
             "pred_masks": [evidence.covered(query) for query in queries.tolist()],
             "pred_ids": queries.tolist(),
-            "task": "vis",
+            "task": self.task,
         }

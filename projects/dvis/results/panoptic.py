@@ -7,7 +7,7 @@ from detectron2.config import CfgNode, configurable
 
 from dense.modeling.meta_archs.image_segmenter import things_from_config
 from dense.modeling.postprocess import panoptic_segments
-from dense.projects.dvis.results.evidence import VideoEvidence
+from dense.modeling.video_evidence import VideoEvidence, VideoTask
 
 __all__ = ["PanopticResults"]
 
@@ -20,6 +20,8 @@ class PanopticResults:
         object_threshold: least score of a query.
         overlap_threshold: least share of its own mask that a query must win.
     """
+
+    task: VideoTask = "vps"
 
     @configurable
     def __init__(self, *, things: frozenset[int], object_threshold: float, overlap_threshold: float) -> None:
@@ -39,7 +41,7 @@ class PanopticResults:
         """Returns ``pred_masks`` ``(T, H, W)`` int32 segment ids (0 = none), ``segments_infos`` and ``pred_ids`` (queries)."""
         scores, labels = evidence.probabilities.max(-1)
         kept = ((labels != evidence.probabilities.shape[1] - 1) & (scores > self.object_threshold)).nonzero()[:, 0]
-        found: dict[str, Any] = {"image_size": evidence.output, "task": "vps", "segments_infos": [], "pred_ids": []}
+        found: dict[str, Any] = {"image_size": evidence.output, "task": self.task, "segments_infos": [], "pred_ids": []}
         if not len(kept):
             return {**found, "pred_masks": torch.zeros((evidence.masks.shape[1], *evidence.output), dtype=torch.int32)}
         device = evidence.masks.device

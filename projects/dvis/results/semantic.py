@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from dense.projects.dvis.results.evidence import VideoEvidence
+from dense.modeling.video_evidence import VideoEvidence, VideoTask
 
 __all__ = ["SemanticResults"]
 
@@ -12,9 +12,11 @@ __all__ = ["SemanticResults"]
 class SemanticResults:
     """The best class of each pixel; every pixel gets one."""
 
+    task: VideoTask = "vss"
+
     def __call__(self, evidence: VideoEvidence) -> dict[str, Any]:
         """Returns ``pred_masks`` ``(T, H, W)`` int32 contiguous classes."""
         classes = evidence.probabilities[:, :-1].to(evidence.masks.device)
         frames = evidence.frame_probabilities(torch.arange(len(classes)))
-        maps = [torch.einsum("qk,qhw->khw", classes, probability).argmax(0) for probability in frames]
-        return {"image_size": evidence.output, "task": "vss", "pred_masks": torch.stack(maps).to(torch.int32).cpu()}
+        maps = [torch.einsum("qk,qhw->khw", classes, probability).argmax(0).to(torch.int32) for probability in frames]
+        return {"image_size": evidence.output, "task": self.task, "pred_masks": torch.stack(maps).cpu()}

@@ -1,5 +1,6 @@
 """Training clips of VIPSeg and VSPW: the world in their layouts, through the loader."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dense.data.datasets import find_dataset, thing_classes, with_kinds
 from dense.data.datasets.video_map_categories import VIPSEG
 from dense.data.datasets.video_maps import things_first
 from dense.data.formats.category_table import Category
-from dense.data.loaders import train_loader_from_config
+from dense.data.loaders import config, train_loader_from_config
 from dense.data.world.map_writer import make_map_world
 from dense.data.world.parameters import WorldParameters
 from dense.errors import ConfigError, DataError
@@ -133,3 +134,35 @@ def test_own_names__wrong_form__error_shows_the_form():
         find_dataset("panoVSPW_vps_video_trian", "video_panoptic")
     with pytest.raises(ConfigError, match="FOLDER:SPLIT"):
         find_dataset("nothing like it", "video_semantic")
+
+
+@pytest.mark.parametrize(("layout", "kind"), [("vipseg", "video_panoptic"), ("vspw", "video_semantic")])
+def test_test_loader__of_maps__every_video_once_and_in_order(root, monkeypatch, layout, kind):
+    """Catches test sets that only instance videos can be, frames out of order, and results of the resized size."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
+    name = f"world_{layout}_train"
+    cfg = load_config(TINY, ["DATASETS.TEST", f"('{name}',)", "INPUT.MIN_SIZE_TEST", 24])
+    videos = find_dataset(name, kind).read().videos
+    parts = [[clip for (clip,) in config.test_loader_from_config(cfg, name, rank, 2)] for rank in range(2)]
+    clips = [clip for part in parts for clip in part]
+    assert [clip["video_id"] for clip in clips] == [video.id for video in videos]
+    assert [len(part) for part in parts] == [1, 1]
+    for clip, video in zip(clips, videos, strict=True):
+        assert (clip["height"], clip["width"], clip["length"], len(clip["image"])) == (48, 64, 3, video.length)
+        assert all(frame.shape == (3, 24, 32) for frame in clip["image"])
+        assert clip["file_names"] == sorted(clip["file_names"])
+
+
+def test_class_names__own_files_stuff_first__in_the_order_of_the_classes(root):
+    """Catches names in the order of the ids, which labels every picture wrong."""
+    from dense.data.datasets import class_names
+
+    world = root / "world_vipseg"
+    data = json.loads((world / "panoptic_gt_VIPSeg_val.json").read_text())
+    for category in data["categories"]:
+        category["isthing"] = int(category["name"] in ("sky", "water"))
+    (world / "own.json").write_text(json.dumps(data))
+    names = class_names(f"{world / 'own.json'}:{world / 'panomasksRGB'}:{world / 'images'}", "video_panoptic")
+    assert names[:2] == ("sky", "water")
+    assert set(names) == {category["name"] for category in data["categories"]}
+    assert class_names("world_vipseg_val", "video_panoptic")[-5:] == ("sky", "grass", "water", "brick", "sand")

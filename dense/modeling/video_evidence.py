@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,10 @@ from torch import Tensor
 
 from dense.modeling.postprocess import resize_masks
 
-__all__ = ["VideoEvidence", "VideoResults"]
+__all__ = ["VideoEvidence", "VideoResults", "VideoTask"]
+
+VideoTask = Literal["vis", "vps", "vss"]
+"""Instances, panoptic or semantic segmentation of videos; values of MODEL.MASK_FORMER.TEST.TASK."""
 
 _FRAMES = 8  # full-size masks of so many frames at once
 
@@ -47,7 +50,13 @@ class VideoEvidence:
 
 
 class VideoResults(Protocol):
-    """Turns evidence into the result of one task."""
+    """Turns evidence into the result of one task; a ``StreamingModel`` may have one under the name ``results``.
+
+    Attributes:
+        task: which one.
+    """
+
+    task: VideoTask
 
     def __call__(self, evidence: VideoEvidence) -> dict[str, Any]:
         """Returns ``image_size``, ``task`` and the entries of the task."""

@@ -1,0 +1,55 @@
+"""What sources of data sets share: a table of categories, names that are registered or one's own paths, a check."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dense.data.formats.category_table import Category
+from dense.errors import ConfigError, DataError
+from dense.registry import nearest
+
+__all__ = ["Published", "check_present", "find_source", "own_paths"]
+
+Source = TypeVar("Source")
+
+
+class Published:
+    """A data set whose table of categories may be published (``None`` = only its file knows)."""
+
+    categories: tuple[Category, ...] | None
+
+    @property
+    def category_names(self) -> tuple[str, ...] | None:
+        """Names of the published table in contiguous order."""
+        return None if self.categories is None else tuple(category.name for category in self.categories)
+
+
+def check_present(name: str, path: Path, present: bool) -> None:
+    """Raise DataError for data set ``name`` unless ``path`` is ``present``."""
+    if not present:
+        raise DataError(
+            f"data set {name!r}: {path} does not exist. Put the data set there, or set DETECTRON2_DATASETS to the folder that"
+            " holds all data sets."
+        )
+
+
+def find_source(name: str, registered: Mapping[str, Source], form: str, build: Callable[..., Source]) -> Source:
+    """A source by registered name, or built of ``name`` and the paths of one's own data.
+
+    Args:
+        name: what the configuration says.
+        registered: sources by name.
+        form: what one's own data looks like, its parts between colons.
+        build: takes the name and as many paths as ``form`` has parts.
+
+    Raises: ConfigError for a name that is neither, suggesting the nearest one.
+    """
+    return registered[name] if name in registered else build(name, *own_paths(name, registered, form))
+
+
+def own_paths(name: str, known: Mapping[str, Any], form: str) -> list[Path]:
+    """The paths of one's own data, as many as ``form`` has parts. Raises: ConfigError as ``find_source``."""
+    parts = name.split(":")
+    if len(parts) != len(form.split(":")) or not all(parts):
+        raise ConfigError(f"unknown data set {name!r}.{nearest(name, list(known))} For your own data write {form}.")
+    return [Path(part).expanduser() for part in parts]
