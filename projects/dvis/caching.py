@@ -67,6 +67,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("MODEL.WEIGHTS: empty; expected the weights of the segmenter, which stay as they are.")
     datasets = training_sets_from_config(cfg)
+    torch.manual_seed(max(int(cfg.SEED), 0))  # parts that the weights lack are those of a training
     model = build_model(cfg)
     if not isinstance(model, TrainingStage):
         raise ConfigError(

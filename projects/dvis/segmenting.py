@@ -111,10 +111,8 @@ def _clip(
     if "queries" in record:
         queries, features = (record[name].to(device).float() for name in ("queries", "mask_features"))
         return model.sem_seg_head.predictor.restored(queries, features, predictions), record["padded"]  # type: ignore[union-attr, operator]
-    frames, parts = record["image"], []
-    for first in range(0, len(frames), _TRAINING_WINDOW):
-        stack, output = segment(model, frames[first : first + _TRAINING_WINDOW])
-        parts.append(output)
+    stack = model.preprocessor(record["image"])
+    parts = [model.sem_seg_head(model.backbone(images)) for images in stack.tensor.split(_TRAINING_WINDOW)]
     joined = {
         name: torch.cat([getattr(output, name) for output in parts])
         for name in ("embeddings", "embeddings_without_norm", "mask_features")

@@ -53,8 +53,11 @@ def test_build_model__transformer_in_feature__only_the_supported_one(root):
 
 
 def test_build_model__every_config__builds(root):
-    """Catches configurations that load and then do not build; built without memory on the meta device."""
-    files = sorted(p for p in (root / "configs").rglob("*.yaml") if not p.name.startswith("base"))
+    """Catches configurations that load and then do not build; built without memory on the meta device.
+
+    Those of published rows are built beside their key lists (tests/projects/dvis/test_official_manifests.py).
+    """
+    files = [p for p in (root / "configs").rglob("*.yaml") if not p.name.startswith("base") and "dvis" not in p.parts]
     assert files
     for path in files:
         cfg = load_config(path, ["MODEL.DEVICE", "meta", "MODEL.WEIGHTS", "", "MODEL.TIMM.WEIGHTS", ""])

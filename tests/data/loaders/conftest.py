@@ -59,6 +59,7 @@ def cfg(dataset_name):
             DATASET_RATIO=[1.0],
             DATASET_TYPE=["video_instance"],
             DATASET_NEED_MAP=[False],
+            CACHE="",
             DATASET_TYPE_TEST=["video_instance"],
         ),
         INPUT=Node(

@@ -260,3 +260,13 @@ def test_segmenter__contrast__adds_two_losses_and_follows_the_head(build):
     assert "loss_reid" not in build("VideoSegmenter").train()([record()])
     _, state = model.eval().step(frames(2), model.start())
     assert state.memory.reference.shape == (16, 32)  # of the head alone, not joined
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stage__long_clip_whose_frames_change_size__is_padded_as_one(build, kind):
+    """Catches parts of a long clip that are padded each to its own size."""
+    model = build(kind, "INPUT.SAMPLING_FRAME_NUM", 23).train()
+    clip = record(((4,) * 23,), (1,))
+    clip["image"][22] = frames(1, 44, 40)[0]
+    clip["instances"][22].masks = torch.ones(1, 44, 40, dtype=torch.bool)
+    assert all(torch.isfinite(loss) for loss in model([clip]).values())
