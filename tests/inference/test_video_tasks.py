@@ -79,7 +79,7 @@ def test_stream__panoptic__one_id_per_query_and_per_stuff_category(mapped, clip,
     alone = PanopticResults(things=frozenset(range(7)), object_threshold=0.0, overlap_threshold=0.0)
     compared = 0
     for prediction, result in zip(
-        predictor._predictions(iter(frames), StreamState()), predictor.stream(iter(frames)), strict=True
+        predictor._predictions(iter(frames), StreamState(), pictures=False), predictor.stream(iter(frames)), strict=True
     ):
         rule = alone(prediction.evidence(prediction.masks[:, None]))
         ids = rule["pred_masks"][0].numpy()

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,14 +16,19 @@ from dense.checkpoint.reading import read_checkpoint, read_state_dict
 from dense.checkpoint.writing import file_hash, save_weights
 from dense.command_line import new_parser, run_command
 from dense.config import load_config
+from dense.data.world.map_writer import make_map_world
+from dense.data.world.parameters import WorldParameters
+from dense.engine.launch import Process
+from dense.engine.scoring import evaluate_model
 from dense.errors import CheckpointError, DataError
 from dense.inference.model_source import load_model
 from dense.inference.video_predictor import VideoPredictor
-from dense.inference.world_run import HELD_OUT_SEED, run_world
+from dense.inference.world_run import FRAMES, HELD_OUT_SEED, run_world
 from dense.io import atomic_write, read_json, write_json
 
 __all__ = ["main", "publish", "without_base"]
 
+_INSTANCE_COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
 _SIZES = (12, 40)  # held-out videos: of `make demo`, of `make eval-world`
 
 
@@ -72,11 +78,9 @@ def publish(arguments: argparse.Namespace) -> Path:
     categories = json.dumps(source.categories)
     save_weights(path, tensors, dtype=torch.float16, metadata={"config": cfg.dump(), "categories": categories, **base})
     predictor = VideoPredictor(path)
-    figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        for videos in _SIZES:
-            scores = run_world(predictor, Path(folder) / str(videos), videos).scores
-            figures[f"{videos} videos"] = _rounded(scores)
+        instances = cfg.MODEL.MASK_FORMER.TEST.TASK == "vis"
+        figures = _instance_figures(predictor, Path(folder)) if instances else _map_figures(path, Path(folder))
     card = {
         "name": arguments.name,
         **facts,
@@ -107,22 +111,44 @@ def without_base(tensors: dict[str, torch.Tensor], base: Path) -> dict[str, torc
     return kept
 
 
+def _instance_figures(predictor: VideoPredictor, folder: Path) -> dict[str, dict[str, Any]]:
+    return {f"{n} videos": _rounded(run_world(predictor, folder / str(n), n).scores) for n in _SIZES}
+
+
+def _map_figures(weights: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """Panoptic and semantic figures of the same weights on the same scenes."""
+    figures = {}
+    for task, (layout, kind) in {"vps": ("vipseg", "video_panoptic"), "vss": ("vspw", "video_semantic")}.items():
+        count = _SIZES[-1]
+        make_map_world(folder / f"world_{layout}", layout, WorldParameters(HELD_OUT_SEED, 0, count, FRAMES, 192, 320, 1))
+        keys = ["MODEL.MASK_FORMER.TEST.TASK", task, "DATASETS.TEST", (f"world_{layout}_val",), "OUTPUT_DIR", str(folder)]
+        source = load_model(weights, [*keys, "DATASETS.DATASET_TYPE_TEST", [kind]])
+        before = os.environ.get("DETECTRON2_DATASETS")
+        os.environ["DETECTRON2_DATASETS"] = str(folder)
+        try:
+            figures[f"{count} videos, {task}"] = _rounded(evaluate_model(source.cfg, source.model, Process()))
+        finally:
+            os.environ.pop("DETECTRON2_DATASETS") if before is None else os.environ.update(DETECTRON2_DATASETS=before)
+    return figures
+
+
 def _rounded(scores: dict[str, Any]) -> dict[str, Any]:
     """Figures with two digits; undefined ones ``None``."""
     return {k: _rounded(v) if isinstance(v, dict) else None if math.isnan(v) else round(float(v), 2) for k, v in scores.items()}
 
 
+def _columns(scores: dict[str, Any]) -> list[str]:
+    """AP by size and recall, of instances; else all figures that are not by category."""
+    plain = [name for name, value in scores.items() if not isinstance(value, dict)]
+    return [name for name in _INSTANCE_COLUMNS if name in scores] if "AP" in scores else plain
+
+
 def _text(card: dict[str, Any]) -> str:
-    head = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
-    lines = [
-        f"# {card['name']}",
-        "",
-        str(card.get("summary", "")),
-        "",
-        "| | " + " | ".join(head) + " |",
-        "|---" * (len(head) + 1) + "|",
-    ]
-    for label, scores in card["figures"].items():
+    lines = [f"# {card['name']}", "", str(card.get("summary", "")), ""]
+    heads = [_columns(scores) for scores in card["figures"].values()]
+    for i, ((label, scores), head) in enumerate(zip(card["figures"].items(), heads, strict=True)):
+        if not i or head != heads[i - 1]:  # other figures: a table of their own
+            lines += [""] * bool(i) + ["| | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
         cells = ("–" if scores[name] is None else f"{scores[name]:.1f}" for name in head)
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines += ["", f"Evaluation: {card['evaluation']}.", ""]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dense.checkpoint.writing import save_weights
+from dense.engine.publish import publish, without_base
 from dense.errors import CheckpointError, DataError
-from dense.inference.publish import publish, without_base
 
 
 @pytest.fixture
