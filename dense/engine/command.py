@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _EXAMPLES = """examples:
   train_net.py --config-file configs/world/minvis_lite0.yaml
   train_net.py --config-file configs/world/minvis_lite0.yaml --resume
-  train_net.py --config-file configs/world/minvis_lite0.yaml --eval-only MODEL.WEIGHTS weights/world_minvis_lite0.safetensors
+  train_net.py --config-file configs/world/ctvis_lite0.yaml --eval-only MODEL.WEIGHTS weights/world_ctvis_lite0.safetensors
   train_net.py --config-file configs/dvis/ytvis19/minvis_r50.yaml --num-gpus 8
   torchrun --nproc-per-node 2 tools/train_net.py --config-file FILE MODEL.DEVICE cpu
 own data, no code (annotations in the YouTube-VIS format, a colon, the folder of frames):

@@ -30,6 +30,7 @@ __all__ = ["main", "publish", "without_base"]
 
 _INSTANCE_COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
 _SIZES = (12, 40)  # held-out videos: of `make demo`, of `make eval-world`
+_MAP_VIDEOS = 12
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,14 +120,13 @@ def _map_figures(weights: Path, folder: Path) -> dict[str, dict[str, Any]]:
     """Panoptic and semantic figures of the same weights on the same scenes."""
     figures = {}
     for task, (layout, kind) in {"vps": ("vipseg", "video_panoptic"), "vss": ("vspw", "video_semantic")}.items():
-        count = _SIZES[-1]
-        make_map_world(folder / f"world_{layout}", layout, WorldParameters(HELD_OUT_SEED, 0, count, FRAMES, 192, 320, 1))
+        make_map_world(folder / f"world_{layout}", layout, WorldParameters(HELD_OUT_SEED, 0, _MAP_VIDEOS, FRAMES, 192, 320, 1))
         keys = ["MODEL.MASK_FORMER.TEST.TASK", task, "DATASETS.TEST", (f"world_{layout}_val",), "OUTPUT_DIR", str(folder)]
         source = load_model(weights, [*keys, "DATASETS.DATASET_TYPE_TEST", [kind]])
         before = os.environ.get("DETECTRON2_DATASETS")
         os.environ["DETECTRON2_DATASETS"] = str(folder)
         try:
-            figures[f"{count} videos, {task}"] = _rounded(evaluate_model(source.cfg, source.model, Process()))
+            figures[f"{_MAP_VIDEOS} videos, {task}"] = _rounded(evaluate_model(source.cfg, source.model, Process()))
         finally:
             os.environ.pop("DETECTRON2_DATASETS") if before is None else os.environ.update(DETECTRON2_DATASETS=before)
     return figures

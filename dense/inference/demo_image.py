@@ -16,7 +16,7 @@ from dense.video.pictures import PICTURE_SUFFIXES, list_pictures, natural_key, r
 
 __all__ = ["DEFAULT_MODEL", "build_parser", "find_pictures", "main", "output_pictures", "process"]
 
-DEFAULT_MODEL = "world_minvis_lite0"  # a video segmenter; as an image model it finds the objects of each picture
+DEFAULT_MODEL = "world_ctvis_lite0"  # a video segmenter; as an image model it finds the objects of each picture
 _AS_IMAGE_MODEL = ["MODEL.META_ARCHITECTURE", "ImageSegmenter"]
 _AS_IMAGE_MODEL += ["MODEL.MASK_FORMER.TEST.INSTANCE_ON", "True", "MODEL.MASK_FORMER.TEST.SEMANTIC_ON", "False"]
 _WRITTEN = (".png", ".jpg", ".jpeg")

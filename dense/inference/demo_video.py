@@ -18,7 +18,7 @@ from dense.video import DamagedVideoError, FrameSource, check_output_path, open_
 
 __all__ = ["DEFAULT_MODEL", "Outputs", "build_parser", "main", "run"]
 
-DEFAULT_MODEL = "world_minvis_lite0"
+DEFAULT_MODEL = "world_ctvis_lite0"
 
 _EXAMPLES = """examples:
   demo_video.py --input clip.mp4 --output out/

@@ -68,7 +68,7 @@ def test_shipped_config__name_from_another_folder__ours_unless_the_user_has_one(
     own.parent.mkdir(parents=True)
     own.write_text("A: 1\n")
     assert read_yaml_chain(name) == {"A": 1}
-    for other in ("configs/nothing.yaml", "pyproject.toml", "weights/world_minvis_lite0.json"):
+    for other in ("configs/nothing.yaml", "pyproject.toml", "weights/world_ctvis_lite0.json"):
         assert str(shipped_config(other)) == other
         with pytest.raises(ConfigError, match="cannot be read"):
             read_yaml_chain(other)

@@ -16,7 +16,7 @@ from dense.structures import Track, VideoResult
 from dense.structures.rle import encode
 from dense.video import open_frames
 
-NAME = "world_minvis_lite0"
+NAME = "world_ctvis_lite0"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from dense.video.pictures import list_pictures, read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "data" / "configs" / "tiny.yaml"
-WORLD_MODEL = "world_minvis_lite0"  # the weights of this repository
+WORLD_MODEL = "world_ctvis_lite0"  # the weights of this repository
 
 
 def picture(case):
