@@ -47,7 +47,8 @@ def _case(name: str, config: str, frames: int, size: tuple[int, int], faster: fl
         return run
 
     cached, live = step(lambda: from_tensors(kept)), step(lambda: clip)
-    return Case(f"tracker step, {name}", cached, {"segmenter run anew": live}, _agree, 1, 0, faster=faster)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in kept.values())
+    return Case(f"tracker step, {name}", cached, {"segmenter run anew": live}, _agree, size, 0, faster=faster)
 
 
 def _clip(frames: int, size: tuple[int, int]) -> dict[str, Any]:
