@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-__all__ = ["DecoderOutput", "MaskPrediction", "MaskTargets"]
+__all__ = ["DecoderOutput", "FactoredPrediction", "MaskPrediction", "MaskTargets"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,56 @@ class MaskPrediction:
     def detach(self) -> "MaskPrediction":
         """The same numbers without a graph."""
         return MaskPrediction(self.logits.detach(), self.masks.detach())
+
+    def record_masks(self, record: int) -> Tensor:
+        """Mask logits of one record, ``(Q, T, h, w)``."""
+        return self.masks[record]
+
+    def chosen_masks(self, record: Tensor, query: Tensor) -> Tensor:
+        """Mask logits of G queries: records in ascending order and queries, ``(G,)`` int64 each → ``(G, T, h, w)``."""
+        return self.masks[record, query]
+
+
+class FactoredPrediction(MaskPrediction):
+    """A prediction of frames (T = 1) whose masks are products of embeddings and features, made of the queries asked for only.
+
+    In training, losses need the masks of the matched queries and matching those of single frames: of 100 queries a few.
+
+    Args:
+        logits: ``(B, Q, K+1)``.
+        embeddings: ``(B, Q, M)``.
+        bias: added to each mask, ``(B, Q)``.
+        features: ``(B, M, h, w)``.
+    """
+
+    def __init__(self, logits: Tensor, embeddings: Tensor, bias: Tensor, features: Tensor) -> None:
+        for name, value in {"logits": logits, "embeddings": embeddings, "bias": bias, "features": features}.items():
+            object.__setattr__(self, name, value)
+
+    embeddings: Tensor
+    bias: Tensor
+    features: Tensor
+
+    @property
+    def masks(self) -> Tensor:  # type: ignore[override]
+        """All of them, ``(B, Q, 1, h, w)``."""
+        masks = torch.einsum("bqm,bmhw->bqhw", self.embeddings, self.features)
+        return (masks + self.bias[:, :, None, None])[:, :, None]
+
+    def record_masks(self, record: int) -> Tensor:
+        """See ``MaskPrediction``."""
+        masks = torch.einsum("qm,mhw->qhw", self.embeddings[record], self.features[record])
+        return (masks + self.bias[record, :, None, None])[:, None]
+
+    def chosen_masks(self, record: Tensor, query: Tensor) -> Tensor:
+        """See ``MaskPrediction``."""
+        counts = record.bincount(minlength=len(self.features))
+        starts = counts.cumsum(0) - counts
+        place = torch.arange(len(record), device=record.device) - starts[record]  # among those of its record
+        padded = self.embeddings.new_zeros(len(counts), int(counts.max()), self.embeddings.shape[-1])
+        padded = padded.index_put((record, place), self.embeddings[record, query])
+        masks = torch.einsum("bgm,bmhw->bghw", padded, self.features)[record, place]
+        return (masks + self.bias[record, query, None, None])[:, None]
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class SetCriterion(nn.Module):
         if matches is None:
             matches = self.matcher(prediction, targets)
         losses = {"loss_ce": self._class_loss(prediction.logits, targets, matches)}
-        return losses | self._mask_losses(prediction.masks, targets, matches, num_masks), matches
+        return losses | self._mask_losses(prediction, targets, matches, num_masks), matches
 
     def _class_loss(self, logits: Tensor, targets: Sequence[MaskTargets], matches: list[Match]) -> Tensor:
         classes = torch.full(logits.shape[:2], self.num_classes, dtype=torch.int64, device=logits.device)
@@ -111,12 +111,12 @@ class SetCriterion(nn.Module):
         return F.cross_entropy(logits.float().transpose(1, 2), classes, self.empty_weight)
 
     def _mask_losses(
-        self, masks: Tensor, targets: Sequence[MaskTargets], matches: list[Match], num_masks: float
+        self, prediction: MaskPrediction, targets: Sequence[MaskTargets], matches: list[Match], num_masks: float
     ) -> dict[str, Tensor]:
-        device = masks.device
+        device = prediction.logits.device
         record = torch.cat([torch.full_like(query, i) for i, (query, _) in enumerate(matches)]).to(device)
         query = torch.cat([query for query, _ in matches]).to(device)
-        chosen = masks[record, query].flatten(0, 1)[:, None].float()  # (G·T, 1, h, w)
+        chosen = prediction.chosen_masks(record, query).flatten(0, 1)[:, None].float()  # (G·T, 1, h, w)
         wanted = torch.cat([t.masks[obj.to(t.masks.device)] for t, (_, obj) in zip(targets, matches, strict=True)])
         wanted = wanted.flatten(0, 1)[:, None].to(device)  # (G·T, 1, H, W)
         with torch.no_grad():

@@ -60,7 +60,7 @@ class ConsistentMatcher:
             if not len(new):
                 continue
             target = targets[record].keep(new.to(targets[record].labels.device))
-            cost = self.costs.cost(prediction.logits[record], prediction.masks[record], target)
+            cost = self.costs.cost(prediction.logits[record], prediction.record_masks(record), target)
             query, which = assign(cost.masked_fill(taken.to(cost.device)[:, None], _TAKEN), record)
             free = ~taken[query]
             queries.append(query[free])

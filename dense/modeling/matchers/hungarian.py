@@ -64,7 +64,7 @@ class HungarianMatcher:
         """
         matches = []
         for record, target in enumerate(targets):
-            matches.append(assign(self.cost(prediction.logits[record], prediction.masks[record], target), record))
+            matches.append(assign(self.cost(prediction.logits[record], prediction.record_masks(record), target), record))
         return matches
 
     @torch.no_grad()

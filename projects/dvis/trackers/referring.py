@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dense.errors import ConfigError
 from dense.layers import MLP, CrossAttentionLayer, LayerSettings, SelfAttentionLayer, caffe2_xavier
-from dense.modeling.predictions import MaskPrediction
+from dense.modeling.predictions import FactoredPrediction, MaskPrediction
 from dense.projects.dvis.association import match_embeddings
 from dense.projects.dvis.registries import NOISERS, TRACKERS
 from dense.projects.dvis.shared_keys import temporal_arguments
@@ -155,10 +155,12 @@ class ReferringTracker(nn.Module):
     def _predict(self, x: Tensor, references: Tensor, mask_features: Tensor) -> MaskPrediction:
         normed = self.decoder_norm(x)  # (B·T, Q, C)
         embedded, projection = self.mask_embed(normed), self.mask_feature_proj
+        logits = self.class_embed(torch.cat((references, normed), dim=-1))
         # e · (W f + b) = (Wᵀ e) · f + e · b: a few queries are projected in place of a map of features
-        masks = torch.einsum("tqm,tmhw->tqhw", embedded @ projection.weight[:, :, 0, 0], mask_features)
-        masks = masks + (embedded @ projection.bias)[:, :, None, None]
-        return MaskPrediction(self.class_embed(torch.cat((references, normed), dim=-1)), masks[:, :, None])
+        prediction = FactoredPrediction(
+            logits, embedded @ projection.weight[:, :, 0, 0], embedded @ projection.bias, mask_features
+        )
+        return prediction if self.training else MaskPrediction(logits, prediction.masks)
 
 
 def _ordered(queries: Tensor, order: Tensor) -> Tensor:
