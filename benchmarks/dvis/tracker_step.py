@@ -24,7 +24,7 @@ def cases() -> list[Case]:
     """The world's tracker and the one with ResNet-50 on YouTube-VIS 2019, a clip each, float16 cache."""
     return [
         _case("world, 9 frames of 128x213", "world/online_lite0.yaml", 9, (128, 213), 10.0),
-        _case("R50, 5 frames of 360x640", "dvis/ytvis19/online_r50.yaml", 5, (360, 640), 10.0),
+        _case("R50, 5 frames of 480x854", "dvis/ytvis19/online_r50.yaml", 5, (480, 854), 10.0),
     ]
 
 
