@@ -11,14 +11,10 @@ Test frames are segmented once; all rows get the same numbers. Runs that are don
 """
 
 import argparse
-import contextlib
 import datetime
 import hashlib
-import os
-import statistics
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.real_videos import table
+from benchmarks.world_study import ROOT, datasets_in, link_world, mean_and_spread, run_tool
 from dense.config import load_config
 from dense.engine.launch import Process
 from dense.engine.scoring import evaluate_model
-from dense.errors import DenseError
 from dense.io import read_json, write_json
 from dense.modeling import build_model
 from dense.modeling.predictions import DecoderOutput
 
 __all__ = ["RememberedSegmenter", "main", "summary"]
 
-_ROOT = Path(__file__).resolve().parent.parent
 _PLAIN = ["MODEL.TRACKER.NOISE_MODE", "NoNoise"]
 _ALONE = ["MODEL.TRACKER.USE_CL", False, "MODEL.REFINER.USE_CL", False]  # the online model's contrast needs both
 _TRACKERS: dict[str, list[Any]] = {
@@ -92,12 +87,12 @@ class Study:
         known = output / "figures.json"
         if not known.exists():
             keys = ["MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(output), *extra]
-            cfg = load_config(str(_ROOT / "configs" / "world" / f"{config}.yaml"), keys)
+            cfg = load_config(str(ROOT / "configs" / "world" / f"{config}.yaml"), keys)
             model = build_model(cfg).eval()
             if self.segmenter is None:
                 self.segmenter = RememberedSegmenter(model.backbone, model.sem_seg_head)
             model.backbone, model.sem_seg_head = nn.Identity(), self.segmenter
-            with _data(self.options.output / "test"):
+            with datasets_in(self.options.output / "test"):
                 write_json(known, evaluate_model(cfg, model, Process()))
         return {name: float(read_json(known)[name]) for name in _FIGURES}
 
@@ -109,9 +104,9 @@ class Study:
     def cache(self) -> Path:
         """The segmented clips, which are made if they are not there or not complete."""
         folder = self.options.output / "cache"
-        config = ["--config-file", str(_ROOT / "configs" / "world" / "online_lite0.yaml")]
+        config = ["--config-file", str(ROOT / "configs" / "world" / "online_lite0.yaml")]
         what = ["--output", str(folder), "--copies", str(self.options.copies), "MODEL.WEIGHTS", str(self.options.segmenter)]
-        self._run("cache_segmenter.py", [*config, *what])
+        run_tool("cache_segmenter.py", [*config, *what], self.options.output / "train")
         return folder
 
     def _train(self, config: str, name: str, seed: int, extra: Sequence[Any], weights: Path) -> Path:
@@ -119,40 +114,19 @@ class Study:
         final = output / "model_final.safetensors"
         if not final.exists():
             print(f"== {name}, seed {seed}", flush=True)
-            command = ["--resume", "--config-file", str(_ROOT / "configs" / "world" / f"{config}.yaml")]
+            command = ["--resume", "--config-file", str(ROOT / "configs" / "world" / f"{config}.yaml")]
             command += ["MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(output), "SEED", str(seed), *map(str, extra)]
             command += ["DATASETS.CACHE", str(self.cache()), "DATASETS.TEST", "()"]
             if self.options.steps:
                 command += ["SOLVER.MAX_ITER", str(self.options.steps)]
-            self._run("train_net.py", command)
+            run_tool("train_net.py", command, self.options.output / "train")
         return final
-
-    def _run(self, tool: str, arguments: list[str]) -> None:
-        with _data(self.options.output / "train"):
-            if subprocess.run([sys.executable, str(_ROOT / "tools" / tool), *arguments], check=False).returncode:
-                raise DenseError(f"{tool}: failed; the lines above say why.")
-
-
-@contextlib.contextmanager
-def _data(folder: Path) -> Iterator[None]:
-    """Data sets are looked for in this folder."""
-    before = os.environ.get("DETECTRON2_DATASETS")
-    os.environ["DETECTRON2_DATASETS"] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("DETECTRON2_DATASETS") if before is None else os.environ.update(DETECTRON2_DATASETS=before)
 
 
 def summary(name: str, runs: Sequence[dict[str, float]]) -> dict[str, Any]:
     """One row: mean and sample standard deviation of each figure, and the AP of each run."""
-    row: dict[str, Any] = {"": name}
-    for figure in _FIGURES:
-        values = [run[figure] for run in runs]
-        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        row[figure] = f"{statistics.mean(values):.1f}{spread}"
-    row["AP of each seed"] = "  ".join(f"{run['AP']:.1f}" for run in runs)
-    return row
+    each = "  ".join(f"{run['AP']:.1f}" for run in runs)
+    return {"": name, **mean_and_spread(runs, _FIGURES), "AP of each seed": each}
 
 
 def _rows(study: Study, seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -188,10 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.segmenter = options.segmenter.resolve()
     for name in ("train", "test"):
-        link = options.output / name / "world"
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.exists():
-            link.symlink_to(getattr(options, name).resolve())
+        link_world(getattr(options, name), options.output / name, "world")
     rows = _rows(Study(options), options.seeds)
     header = [
         "percent, mean and standard deviation over seeds, which change order, noise and first weights of tracker and refiner;",

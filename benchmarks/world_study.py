@@ -1,0 +1,53 @@
+"""What studies on the procedural world share: runs of the tools on given data, and rows of means over seeds."""
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dense.errors import DenseError
+
+__all__ = ["ROOT", "datasets_in", "link_world", "mean_and_spread", "run_tool"]
+
+ROOT = Path(__file__).resolve().parent.parent
+"""Folder of the repository."""
+
+
+@contextlib.contextmanager
+def datasets_in(folder: Path) -> Iterator[None]:
+    """Data sets are looked for in this folder."""
+    before = os.environ.get("DETECTRON2_DATASETS")
+    os.environ["DETECTRON2_DATASETS"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("DETECTRON2_DATASETS") if before is None else os.environ.update(DETECTRON2_DATASETS=before)
+
+
+def link_world(world: Path, folder: Path, name: str) -> Path:
+    """Make ``folder/name`` point to a world, for ``datasets_in(folder)``; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / name).exists():
+        (folder / name).symlink_to(world.resolve())
+    return folder
+
+
+def run_tool(tool: str, arguments: Sequence[str], datasets: Path) -> None:
+    """Run ``tools/TOOL`` with data sets from a folder. Raises: DenseError if it fails; it has said why."""
+    with datasets_in(datasets):
+        if subprocess.run([sys.executable, str(ROOT / "tools" / tool), *arguments], check=False).returncode:
+            raise DenseError(f"{tool}: failed; the lines above say why.")
+
+
+def mean_and_spread(runs: Sequence[Mapping[str, float]], figures: Sequence[str]) -> dict[str, Any]:
+    """Of each figure the mean and, from two runs on, the sample standard deviation: ``12.3 ± 0.4``."""
+    row = {}
+    for figure in figures:
+        values = [run[figure] for run in runs]
+        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        row[figure] = f"{statistics.mean(values):.1f}{spread}"
+    return row
