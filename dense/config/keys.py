@@ -47,8 +47,16 @@ def _input(cfg: CfgNode) -> None:
 
 
 def _solver(cfg: CfgNode) -> None:
-    cfg.SOLVER.OPTIMIZER = "ADAMW"  # or SGD
-    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1  # learning-rate factor of parameters with "backbone" in their module path
+    cfg.SOLVER.OPTIMIZER = "ADAMW"  # or SGD, LARS
+    cfg.SOLVER.LARS = CfgNode()  # SGD whose steps are scaled by each tensor's norm; vectors are neither scaled nor decayed
+    cfg.SOLVER.LARS.TRUST, cfg.SOLVER.LARS.EPS = 0.001, 1e-8  # relative length of a step; added to the gradient's norm
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1  # rate's factor of parameters with "backbone" in their module path; not for LARS
+    cfg.SOLVER.LR_SCALING = "none"  # BASE_LR times ("linear") IMS_PER_BATCH x ACCUMULATE / LR_REFERENCE_BATCH, or its "sqrt"
+    cfg.SOLVER.LR_REFERENCE_BATCH = 256
+    cfg.SOLVER.ACCUMULATE = 1  # batches of IMS_PER_BATCH per optimizer step; the gradient is their mean
+    cfg.SOLVER.EPOCHS = 0.0  # above 0: MAX_ITER, WARMUP_ITERS and STEPS follow from these and the training sets' length
+    cfg.SOLVER.WARMUP_EPOCHS = 0.0
+    cfg.SOLVER.STEP_EPOCHS = []  # epochs of STEPS
     cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # weight decay of embedding modules
     cfg.SOLVER.EMA_DECAY = 0.0  # decay per step of the moving average of the weights that is evaluated; 0 = none
     cfg.SOLVER.POLY_LR_POWER = 0.9

@@ -73,7 +73,6 @@ UNSUPPORTED: frozenset[str] = frozenset(
         "SOLVER.REFERENCE_WORLD_SIZE",
         "TEST.AUG.ENABLED",
         "TEST.EXPECTED_RESULTS",
-        "TEST.PRECISE_BN.ENABLED",
     }
 )
 

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from dense.errors import ConfigError
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
+    from torch import nn
 
+    from dense.data.loaders.build import TrainLoader
     from dense.engine.launch import Process
 
 __all__ = ["build_parser", "main"]
@@ -93,6 +96,7 @@ def _worker(rank: int, arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace, rank: int | None = None) -> None:
     from dense.config import load_config
     from dense.engine.launch import join, leave
+    from dense.engine.run_length import in_iterations
 
     cfg = load_config(arguments.config_file, arguments.opts)
     world_size, address = (None, "env://") if rank is None else (arguments.num_gpus, arguments.dist_url)
@@ -104,6 +108,7 @@ def _run(arguments: argparse.Namespace, rank: int | None = None) -> None:
             _evaluate_only(cfg, process)
         else:
             _check_start(cfg, arguments.resume)
+            cfg = in_iterations(cfg, process.world_size)
             process.barrier()  # nobody writes before all have looked
             _prepare(cfg, process, folder / "config.yaml")
             _train(cfg, process, arguments.resume, arguments.stop_after)
@@ -154,6 +159,7 @@ def _prepare(cfg: "CfgNode", process: "Process", record: Path) -> None:
 
 def _train(cfg: "CfgNode", process: "Process", resume: bool, stop_after: int | None) -> None:
     from dense.data.loaders.config import train_loader_from_config
+    from dense.engine.precise_norm import PreciseNorm
     from dense.engine.progress import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
     from dense.engine.scoring import evaluate_model
     from dense.engine.state import Checkpoints
@@ -170,9 +176,26 @@ def _train(cfg: "CfgNode", process: "Process", resume: bool, stop_after: int | N
     trainer = Trainer(cfg, build_model(cfg), process, checkpoints, writers)
     if resume and not trainer.resume():
         logger.info("nothing to continue in %s; starting at step 0", folder)
-    loader = train_loader_from_config(cfg, trainer.step, process.rank, process.world_size)
+
+    def batches(step: int) -> "TrainLoader":
+        return train_loader_from_config(cfg, step * cfg.SOLVER.ACCUMULATE, process.rank, process.world_size)
+
+    def evaluate(model: "nn.Module", step: int) -> dict[str, float]:
+        return evaluate_model(cfg, model, process)
+
+    def refine(model: "nn.Module", step: int) -> None:
+        with closing(batches(step)) as coming:
+            precise.update(model, coming)
+
+    precise = PreciseNorm(cfg, process)
+    loader = batches(trainer.step)
     try:
-        finished = trainer.train(loader, lambda model, step: evaluate_model(cfg, model, process), stop_after)
+        finished = trainer.train(
+            loader,
+            evaluate if cfg.DATASETS.TEST else None,
+            stop_after,
+            refine if cfg.TEST.PRECISE_BN.ENABLED else None,
+        )
     finally:
         loader.close()
         for writer in writers:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dense.errors import ConfigError
+from dense.layers import share_statistics
 
 Item = TypeVar("Item")
 
@@ -28,7 +29,9 @@ class Process:
         return self.rank == 0
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Average gradients over processes (no effect with one)."""
+        """Average gradients over processes (no effect with one); on CPUs also the statistics of ``nn.SyncBatchNorm``."""
+        if device.type == "cpu":
+            model = share_statistics(model)
         if self.world_size == 1:
             return model
         devices = [self.local_rank] if device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""Optimizer with one group per parameter (weight decay and learning rate by kind of module) and gradient clipping."""
+"""Optimizers and their groups (weight decay and learning rate by kind of module; LARS: by dimensions); gradient clipping."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -9,10 +9,12 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from dense.config.checks import Range, check_ranges
+from dense.engine.lars import LARS
+from dense.engine.run_length import scaled_rate
 from dense.errors import ConfigError
 from dense.registry import nearest
 
-__all__ = ["build_optimizer", "gradient_clipper", "parameter_groups"]
+__all__ = ["build_optimizer", "gradient_clipper", "lars_groups", "parameter_groups"]
 
 _NORMS = (
     nn.BatchNorm1d,
@@ -33,7 +35,10 @@ _RANGES: dict[str, Range] = {
     "SOLVER.WEIGHT_DECAY_NORM": (0, math.inf),
     "SOLVER.WEIGHT_DECAY_EMBED": (0, math.inf),
     "SOLVER.MOMENTUM": (0, math.inf),
+    "SOLVER.LARS.TRUST": (0, math.inf),
+    "SOLVER.LARS.EPS": (0, math.inf),
 }
+_KINDS = ["ADAMW", "SGD", "LARS"]
 _POSITION_TABLES = ("relative_position_bias_table", "absolute_pos_embed")
 
 
@@ -43,7 +48,7 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> Iterator[dict[str, Any]]
     "backbone" in the module path multiplies the rate by SOLVER.BACKBONE_MULTIPLIER; norms and embeddings have decays of their
     own; position tables do not decay.
     """
-    solver = cfg.SOLVER
+    solver, base = cfg.SOLVER, scaled_rate(cfg)
     seen: set[int] = set()
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -57,27 +62,41 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> Iterator[dict[str, Any]]
                 decay = solver.WEIGHT_DECAY_EMBED
             elif any(table in name for table in _POSITION_TABLES):
                 decay = 0.0
-            rate = solver.BASE_LR * (solver.BACKBONE_MULTIPLIER if "backbone" in path else 1.0)
+            rate = base * (solver.BACKBONE_MULTIPLIER if "backbone" in path else 1.0)
             yield {"params": [parameter], "lr": rate, "weight_decay": decay}
 
 
+def lars_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
+    """Group 0: trainable parameters with one dimension, without decay and scaling; group 1: the rest. One rate for both."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    vectors, rest = [p for p in trained if p.dim() == 1], [p for p in trained if p.dim() != 1]
+    return [
+        {"params": vectors, "weight_decay": 0.0, "scaled": False},
+        {"params": rest, "weight_decay": cfg.SOLVER.WEIGHT_DECAY, "scaled": True},
+    ]
+
+
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD after SOLVER.*.
+    """AdamW, SGD or LARS after SOLVER.*; the rate is that of ``run_length.scaled_rate``.
 
     Raises: ConfigError for another name, a negative rate or decay, or a model without trainable parameters.
     """
     check_ranges(cfg, _RANGES)
-    groups = _merged(parameter_groups(cfg, model))
-    if not groups:
+    solver, rate = cfg.SOLVER, scaled_rate(cfg)
+    kind = solver.OPTIMIZER.upper()
+    if kind not in _KINDS:
+        raise ConfigError(f"SOLVER.OPTIMIZER: unknown {solver.OPTIMIZER!r}.{nearest(kind, _KINDS)}")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("model: no trainable parameter. Is everything frozen?")
-    kind = cfg.SOLVER.OPTIMIZER.upper()
+    if kind == "LARS":
+        keys = solver.LARS
+        return LARS(lars_groups(cfg, model), rate, momentum=solver.MOMENTUM, trust=keys.TRUST, eps=keys.EPS)
+    groups = _merged(parameter_groups(cfg, model))
     if kind == "ADAMW":
-        return torch.optim.AdamW(groups, cfg.SOLVER.BASE_LR)
-    if kind == "SGD":
-        if cfg.SOLVER.NESTEROV and not cfg.SOLVER.MOMENTUM:
-            raise ConfigError("SOLVER.NESTEROV: True, but SOLVER.MOMENTUM is 0. Set a momentum or leave it out.")
-        return torch.optim.SGD(groups, cfg.SOLVER.BASE_LR, momentum=cfg.SOLVER.MOMENTUM, nesterov=cfg.SOLVER.NESTEROV)
-    raise ConfigError(f"SOLVER.OPTIMIZER: unknown {cfg.SOLVER.OPTIMIZER!r}.{nearest(kind, ['ADAMW', 'SGD'])}")
+        return torch.optim.AdamW(groups, rate)
+    if solver.NESTEROV and not solver.MOMENTUM:
+        raise ConfigError("SOLVER.NESTEROV: True, but SOLVER.MOMENTUM is 0. Set a momentum or leave it out.")
+    return torch.optim.SGD(groups, rate, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV)
 
 
 def _merged(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

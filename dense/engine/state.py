@@ -16,7 +16,7 @@ from dense.engine.launch import Process
 from dense.errors import CheckpointError, shown
 from dense.io import atomic_write
 from dense.limits import LARGEST_INTEGER
-from dense.modeling.video import RemembersTraining
+from dense.modeling.training_protocols import RemembersTraining
 
 __all__ = ["AveragedWeights", "Checkpoints", "ProcessMemories", "step_seed"]
 
@@ -25,7 +25,11 @@ logger = logging.getLogger(__name__)
 _POINTER = "last_checkpoint"
 _EVALUATED = "last_evaluation"
 _NAME = re.compile(r"model_(\d{7})\.pth$")
-_MOMENTS = {"AdamW": {"step", "exp_avg", "exp_avg_sq"}}  # what a parameter that was updated has
+_MOMENTS = {  # what a parameter that was updated has
+    "AdamW": {"step", "exp_avg", "exp_avg_sq"},
+    "SGD": {"momentum_buffer"},
+    "LARS": {"momentum_buffer"},
+}
 _LEFTOVER = re.compile(rf"\.(model_\d{{7}}\.pth|model_final\.safetensors|config\.yaml|{_POINTER}|{_EVALUATED})\.\w+\.tmp$")
 
 
@@ -145,7 +149,10 @@ def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
     for group in optimizer.param_groups:
         for name, default in optimizer.defaults.items():
             value = group.get(name)
-            if isinstance(default, float) and not (isinstance(value, int | float) and math.isfinite(value)):
+            if isinstance(default, bool):
+                if name != "differentiable" and not isinstance(value, bool):  # torch adds that one while it loads
+                    raise ValueError(f"{name} is {shown(value)}, expected true or false")
+            elif isinstance(default, int | float) and not (isinstance(value, int | float) and math.isfinite(value)):
                 raise ValueError(f"{name} is {shown(value)}, expected a number")
             if name == "betas" and not _are_decays(value):
                 raise ValueError(f"betas are {shown(value)}, expected two numbers from 0 to below 1")
@@ -157,7 +164,8 @@ def _check_moments(parameter: Tensor, moments: Mapping[str, Any], needed: set[st
     if moments and not needed <= set(moments):
         raise ValueError(f"{', '.join(sorted(needed - set(moments)))} missing")
     for name, value in moments.items():
-        if name in needed and not (isinstance(value, Tensor) and value.shape in (parameter.shape, torch.Size())):
+        shape = torch.Size() if name == "step" else parameter.shape
+        if name in needed and not (isinstance(value, Tensor) and value.shape == shape):
             raise ValueError(f"{name} does not have its parameter's shape")
         if isinstance(value, Tensor) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise ValueError(f"{name} repeats fewer values than it has")
@@ -200,6 +208,12 @@ class AveragedWeights:
         for key, value in model.state_dict().items():
             if key in self.values:
                 self.values[key].lerp_(value, 1 - decay)
+
+    def take_buffers(self, model: nn.Module) -> None:
+        """The model's buffers instead of their averages."""
+        for key, value in model.named_buffers():
+            if key in self.values:
+                self.values[key].copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged tensors."""

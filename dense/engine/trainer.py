@@ -1,5 +1,6 @@
 """Trainer: one step at a time, every random number a function of (seed, step, rank)."""
 
+import contextlib
 import logging
 import math
 import time
@@ -19,7 +20,7 @@ from dense.engine.progress import Writer
 from dense.engine.schedules import build_schedule
 from dense.engine.state import AveragedWeights, Checkpoints, ProcessMemories, step_seed
 from dense.errors import NonFiniteError
-from dense.modeling.video import FollowsTraining, RemembersTraining
+from dense.modeling.training_protocols import FollowsTraining, RemembersTraining, ReportsFigures
 
 __all__ = ["Trainer"]
 
@@ -29,6 +30,7 @@ Batch = list[dict[str, Any]]
 
 _RANGES: dict[str, Range] = {
     "SOLVER.MAX_ITER": (1, math.inf),
+    "SOLVER.ACCUMULATE": (1, math.inf),
     "SOLVER.CHECKPOINT_PERIOD": (1, math.inf),
     "SOLVER.LOG_PERIOD": (1, math.inf),
     "SOLVER.EMA_DECAY": (0, 1),
@@ -99,14 +101,17 @@ class Trainer:
         batches: Iterator[Batch],
         evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None,
         stop_after: int | None = None,
+        refine: Callable[[nn.Module, int], None] | None = None,
     ) -> bool:
         """Run to SOLVER.MAX_ITER, or only to ``stop_after`` (a checkpoint is written there too).
 
         Args:
-            batches: starts at ``self.step``.
+            batches: starts at batch ``self.step * SOLVER.ACCUMULATE``.
             evaluate: called every TEST.EVAL_PERIOD steps and at the end with the model and the step; its figures are written. A
                 continued run begins with it if the run was killed after the checkpoint of such a step and before the figures.
             stop_after: number of steps, counted from the run's beginning; ``None`` = to the end.
+            refine: called before the checkpoint of those steps with the model, in training mode and with the weights to be
+                evaluated; it may change buffers.
 
         Returns: True if the run has come to SOLVER.MAX_ITER.
         """
@@ -117,61 +122,96 @@ class Trainer:
             self._evaluate(evaluate)
         while self.step < stop:
             started = time.monotonic()
-            batch = next(batches)
+            taken = [next(batches) for _ in range(self.cfg.SOLVER.ACCUMULATE)]
             data_time = time.monotonic() - started
-            losses = self.run_step(batch)
+            logged = (self.step + 1) % self.cfg.SOLVER.LOG_PERIOD == 0 or self.step + 1 == stop
+            figures = self.run_step(*taken, logged=logged)
             self.step += 1
-            if self.step % self.cfg.SOLVER.LOG_PERIOD == 0 or self.step == stop:
-                figures = {**losses, "data_time": data_time, "time": time.monotonic() - started}
+            if logged:
+                figures |= {"data_time": data_time, "time": time.monotonic() - started}
                 self._write(self.process.mean(figures))  # processes exchange them in logged steps only
+            if refine is not None and self._evaluation_is_due():
+                self._refine(refine)
             if self.step % period == 0 or self.step == stop:
                 self.save()
             if evaluate is not None and self._evaluation_is_due():
                 self._evaluate(evaluate)
         return self.step >= last
 
-    def run_step(self, batch: Batch) -> dict[str, float]:
-        """One step.
+    def run_step(self, *batches: Batch, logged: bool = False) -> dict[str, float]:
+        """One step on the mean gradient of one or several batches.
 
-        Returns: figures of the step in this process: losses (weighted), ``lr``, and ``grad_norm`` where gradients are clipped.
+        Args:
+            batches: their losses count the same, whatever their sizes.
+            logged: ask the model for its figures (``ReportsFigures``).
+
+        Returns: figures of the step in this process: losses (weighted, means over the batches), ``lr``, ``grad_norm`` where
+            gradients are clipped, and the model's own.
         Raises: NonFiniteError naming the step and the batch's files if outputs, losses or gradients are NaN or infinite; the
             weights are then those before the step.
         """
-        torch.manual_seed(step_seed(self.cfg.SEED, self.step, self.process.rank))
         if isinstance(self.model, FollowsTraining):
             self.model.begin_step(self.step)
+        if isinstance(self.model, ReportsFigures):
+            self.model.want_figures(logged)
         rate = self.optimizer.param_groups[0]["lr"]
-        try:
-            with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
-                losses: dict[str, Tensor] = self.wrapped(batch)
-            stacked = torch.stack(list(losses.values()))
-            total = stacked.sum()
-            values = dict(zip(losses, stacked.detach().tolist(), strict=True))  # one transfer from the device a step
-            bad = [name for name, value in values.items() if not math.isfinite(value)]
-            if bad:
-                raise NonFiniteError(f"not finite: {', '.join(bad)}.")
-        except NonFiniteError as error:
-            raise self._not_finite(str(error), batch) from error
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(total).backward()
+        losses: dict[str, float] = {}
+        for number, batch in enumerate(batches):
+            torch.manual_seed(step_seed(self.cfg.SEED, self.step * len(batches) + number, self.process.rank))
+            for name, value in self._add_gradient(batch, len(batches), number + 1 == len(batches)).items():
+                losses[name] = losses.get(name, 0.0) + value
         self.scaler.unscale_(self.optimizer)
         norm = self.clip([p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None])
         if norm is not None and not self.scaler.is_enabled() and not torch.isfinite(norm):  # a scaler skips the step itself
-            raise self._not_finite("the gradients are not finite.", batch)
+            raise self._not_finite("the gradients are not finite.", *batches)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.schedule.step()
         if self.averaged is not None:
             self.averaged.update(self.model, self.step)
-        figures = {"total_loss": sum(values.values()), **values, "lr": rate}
+        own = self.model.training_figures() if logged and isinstance(self.model, ReportsFigures) else {}
+        figures = {**own, "total_loss": sum(losses.values()), **losses, "lr": rate}
         return figures if norm is None else {**figures, "grad_norm": float(norm)}
 
-    def _not_finite(self, reason: str, batch: Batch) -> NonFiniteError:
-        return NonFiniteError(f"step {self.step}: {reason} Batch: {', '.join(_file_names(batch))}.")
+    def _add_gradient(self, batch: Batch, parts: int, last: bool) -> dict[str, float]:
+        """Forward and backward of one of ``parts`` batches; its share of the step's losses.
+
+        Processes exchange gradients in the last one only.
+        """
+        waiting = not last and isinstance(self.wrapped, nn.parallel.DistributedDataParallel)
+        with self.wrapped.no_sync() if waiting else contextlib.nullcontext():  # type: ignore[operator]
+            try:
+                with self._mixed_precision():
+                    losses: dict[str, Tensor] = self.wrapped(batch)
+                stacked = torch.stack(list(losses.values())) / parts
+                values = dict(zip(losses, stacked.detach().tolist(), strict=True))  # one transfer from the device a batch
+                bad = [name for name, value in values.items() if not math.isfinite(value)]
+                if bad:
+                    raise NonFiniteError(f"not finite: {', '.join(bad)}.")
+            except NonFiniteError as error:
+                raise self._not_finite(str(error), batch) from error
+            self.scaler.scale(stacked.sum()).backward()
+        return values
+
+    def _mixed_precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None)
+
+    def _not_finite(self, reason: str, *batches: Batch) -> NonFiniteError:
+        names = [name for batch in batches for name in _file_names(batch)]
+        return NonFiniteError(f"step {self.step}: {reason} Batch: {', '.join(names)}.")
 
     def _evaluation_is_due(self) -> bool:
         period = self.cfg.TEST.EVAL_PERIOD
         return self.step > 0 and ((period > 0 and self.step % period == 0) or self.step == self.cfg.SOLVER.MAX_ITER)
+
+    def _refine(self, refine: Callable[[nn.Module, int], None]) -> None:
+        torch.manual_seed(step_seed(self.cfg.SEED, self.step * self.cfg.SOLVER.ACCUMULATE, self.process.rank))
+        with averaged_model(self.model, self.averaged):
+            with self._mixed_precision():
+                refine(self.model, self.step)
+            if self.averaged is not None:
+                self.averaged.take_buffers(self.model)
 
     def _evaluate(self, evaluate: Callable[[nn.Module, int], dict[str, float]]) -> None:
         with averaged_model(self.model, self.averaged):

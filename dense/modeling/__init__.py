@@ -7,7 +7,8 @@
 ``matchers``        ``losses``         assignment and criterion
 ``predictions``     what decoders return and criteria compare with
 ``config_check``    numbers and names of a configuration that fit no segmenter
-``video``           what video models offer to predictors and trainers; ``stream_state``: their states as plain values
+``video``           what video models offer to predictors; ``stream_state``: their states as plain values
+``training_protocols``  what models offer to trainers beside losses
 ``preprocess``      normalise, pad and stack
 ``postprocess``     from mask logits to semantic, instance, panoptic and video results
 """

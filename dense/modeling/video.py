@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dense.errors import DataError, NonFiniteError
 from dense.modeling.predictions import MaskTargets
+from dense.modeling.training_protocols import FollowsTraining, RemembersTraining
 
 __all__ = [
     "FollowsTraining",
@@ -80,25 +81,6 @@ class GatheringModel(StreamingModel, Protocol):
 
         What is kept of a frame is freed once its prediction is out, unless the caller holds the old state.
         """
-
-
-@runtime_checkable
-class FollowsTraining(Protocol):
-    """A model whose losses change in the course of the training."""
-
-    def begin_step(self, step: int) -> None:
-        """The trainer says which step, from 0, comes next; so a continued run goes on where it was."""
-
-
-@runtime_checkable
-class RemembersTraining(Protocol):
-    """A model whose losses depend on earlier steps by more than its weights; each process remembers something else."""
-
-    def training_state(self) -> dict[Any, Any]:
-        """What it remembers: containers, numbers and tensors on the CPU."""
-
-    def load_training_state(self, state: dict[Any, Any]) -> None:
-        """Remember that instead. Raises: ValueError if it is nothing that ``training_state`` gives."""
 
 
 @dataclass(frozen=True)

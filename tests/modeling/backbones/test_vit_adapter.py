@@ -11,6 +11,7 @@ from torch import nn
 from dense import load_config
 from dense.checkpoint.writing import save_weights
 from dense.errors import CheckpointError, ConfigError
+from dense.layers import SharedBatchNorm
 from dense.modeling.backbones import TransformerSize, ViTAdapterBackbone
 from dense.modeling.backbones.adapter_parts import AdapterGrid, DepthwiseConvolution
 
@@ -259,4 +260,4 @@ def test_vit_adapter__statistics__are_shared_over_devices():
     """Catches batch norms that each device of a distributed run would compute for itself."""
     norms = [m for m in build().modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert len(norms) == 10
-    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    assert all(isinstance(norm, SharedBatchNorm) for norm in norms)

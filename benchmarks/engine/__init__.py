@@ -1,0 +1,3 @@
+"""Parts of the training loop."""
+
+__all__: list[str] = []
