@@ -44,6 +44,15 @@ def _input(cfg: CfgNode) -> None:
     node.PSEUDO.MIN_SIZE_TRAIN_SAMPLING = "choice_by_clip"
     node.PSEUDO.CROP = CfgNode({"ENABLED": False, "TYPE": "absolute_range", "SIZE": (384, 600)})
     node.LSJ_AUG = CfgNode({"ENABLED": False, "IMAGE_SIZE": 1024, "MIN_SCALE": 0.1, "MAX_SCALE": 2.0})
+    views = node.VIEWS = CfgNode()  # two views of an image for pretraining; see dense.data.loaders.views_config
+    views.SIZE = 224  # side of a view, pixels
+    views.MIN_AREA = 0.08  # least share of the image's area in a view
+    views.TRANSFORM = "BYOL"  # colours: BYOL, InstDisc, MoCov2, SimCLR, RandAug, NULL (see dense.data.transforms.views)
+    views.BLUR_SIGMA = (0.1, 2.0)  # range of the blur's standard deviation, pixels of the view; scale it with SIZE / 224
+    views.SMALL_NUM = 0  # further small crops without coordinates (SwAV)
+    views.SMALL_SIZE = 96  # their side, pixels
+    views.SMALL_AREA = (0.05, 0.14)  # their share of the image's area
+    views.REDUCED_DECODING = True  # decode JPEGs much larger than their views at 1/2, 1/4 or 1/8; coordinates stay exact
 
 
 def _solver(cfg: CfgNode) -> None:

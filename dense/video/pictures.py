@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -27,6 +27,7 @@ __all__ = [
     "natural_key",
     "open_picture",
     "over_white",
+    "picture_to_rgb",
     "read_picture",
 ]
 
@@ -55,14 +56,18 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     source = Path(path)
     with open_picture(source) as image:
         turn = exif_turn(image)
-        return turn_upright(_to_rgb(image, source), turn)
+        return turn_upright(picture_to_rgb(image, source), turn)
 
 
 @contextmanager
-def open_picture(path: str | os.PathLike[str]) -> Iterator["Image.Image"]:
+def open_picture(path: str | os.PathLike[str], content: BinaryIO | None = None) -> Iterator["Image.Image"]:
     """Open a stranger's picture with Pillow: known formats only, its size checked before anything is decoded.
 
     What goes wrong inside the ``with`` block (decoding is lazy) is reported as for opening.
+
+    Args:
+        path: the file.
+        content: its bytes, where they come from elsewhere (an archive); ``path`` then only names them in messages.
 
     Raises: DataError naming the file if it is missing, broken, cut off, of another format, or larger than ``max_pixels``
         (or Pillow's own ``Image.MAX_IMAGE_PIXELS``).
@@ -75,7 +80,7 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator["Image.Image"]:
         Image.MAX_IMAGE_PIXELS = max(limit, Image.MAX_IMAGE_PIXELS)
     limit = min(limit, Image.MAX_IMAGE_PIXELS or limit)
     try:
-        with Image.open(source, formats=PICTURE_FORMATS) as image:
+        with Image.open(source if content is None else content, formats=PICTURE_FORMATS) as image:
             check_pixels(image.height, image.width, str(source), limit)
             yield image
     except DataError:
@@ -87,8 +92,9 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator["Image.Image"]:
     except FileNotFoundError as error:
         raise DataError(f"{source}: no such file. Expected a picture; check the folder.") from error
     except Image.UnidentifiedImageError as error:
+        reason = _unidentified(source, content)
         raise DataError(
-            f"{source}: cannot be read as a picture: it {_unidentified(source)}. Expected a picture such as JPEG or PNG."
+            f"{source}: cannot be read as a picture: it {reason}. Expected a picture such as JPEG or PNG."
         ) from error
     except _BROKEN as error:
         raise DataError(f"{source}: cannot be read as a picture ({describe(error)}). Replace or remove the file.") from error
@@ -102,14 +108,17 @@ def exif_turn(image: "Image.Image") -> Turn:
         return UPRIGHT
 
 
-def _unidentified(source: Path) -> str:
-    if source.stat().st_size == 0:
+def _unidentified(source: Path, content: BinaryIO | None) -> str:
+    if (source.stat().st_size if content is None else content.seek(0, os.SEEK_END)) == 0:
         return "is empty (0 bytes)"
     return "is no picture that can be shown as RGB (unknown format, or an unusual number of channels)"
 
 
-def _to_rgb(image: "Image.Image", source: Path) -> np.ndarray:
-    """``(H, W, 3)`` uint8 from any mode of Pillow that has a meaning as a colour picture."""
+def picture_to_rgb(image: "Image.Image", source: str | os.PathLike[str]) -> np.ndarray:
+    """``(H, W, 3)`` uint8 from any mode of Pillow that has a meaning as a colour picture, not turned by EXIF.
+
+    Raises: DataError naming ``source`` for other modes; what Pillow raises on broken files.
+    """
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.int32)  # (H, W)
         if values.min() < 0 or values.max() > 65535:
@@ -120,7 +129,7 @@ def _to_rgb(image: "Image.Image", source: Path) -> np.ndarray:
         raise DataError(f"{source}: is a picture of floating-point numbers. Expected 8 or 16 bits a channel.")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         return over_white(np.asarray(image.convert("RGBA")))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def over_white(rgba: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import os
 
 from .annotations import ANNOTATION_READERS
+from .archives import ARCHIVE_READERS
 from .media import MEDIA_READERS
 from .reader import Reader
 from .selftest import SELFTEST
@@ -14,7 +15,14 @@ __all__ = ["READERS"]
 
 READERS: dict[str, Reader] = {
     reader.name: reader
-    for reader in (*ANNOTATION_READERS, *VIDEO_MAP_READERS, *MEDIA_READERS, *WEIGHT_READERS, *SETTING_READERS)
+    for reader in (
+        *ANNOTATION_READERS,
+        *VIDEO_MAP_READERS,
+        *MEDIA_READERS,
+        *ARCHIVE_READERS,
+        *WEIGHT_READERS,
+        *SETTING_READERS,
+    )
 }
 if os.environ.get("DENSE_FUZZ_SELFTEST"):  # test_fuzz.py: the worker gets one that misbehaves
     READERS[SELFTEST.name] = SELFTEST

@@ -3,6 +3,7 @@
 ``video_instances``     YouTube-VIS, OVIS, the world, one's own: ``resolve_dataset`` → ``DatasetSource`` (start here)
 ``images``              COCO, ADE20K, Cityscapes, the world's images, one's own
 ``video_maps``          VIPSeg, VSPW, the world in their layouts
+``unlabelled``          pictures without labels, for pretraining: folders, lists, archives, shards
 ``coco_subsets``        the parts of COCO that video models train with
 ``category_maps``       classes of one data set as those of another
 ``kinds``               kinds of data sets: ``find_dataset(name, kind)``
@@ -25,6 +26,7 @@ from dense.data.datasets.images import (
     resolve_semantic,
 )
 from dense.data.datasets.kinds import KINDS, check_kind, class_names, find_dataset, thing_classes, with_kinds
+from dense.data.datasets.unlabelled import UnlabelledSource, resolve_unlabelled
 from dense.data.datasets.video_instances import DatasetSource, dataset_names, dataset_source, datasets_root, resolve_dataset
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "InstanceSource",
     "PanopticSource",
     "SemanticSource",
+    "UnlabelledSource",
     "check_kind",
     "class_map",
     "class_names",
@@ -45,6 +48,7 @@ __all__ = [
     "resolve_instances",
     "resolve_panoptic",
     "resolve_semantic",
+    "resolve_unlabelled",
     "thing_classes",
     "with_kinds",
 ]

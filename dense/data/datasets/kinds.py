@@ -11,6 +11,7 @@ from dense.data.datasets.images import (
     resolve_panoptic,
     resolve_semantic,
 )
+from dense.data.datasets.unlabelled import resolve_unlabelled, unlabelled_names
 from dense.data.datasets.video_instances import dataset_names, resolve_dataset
 from dense.data.datasets.video_maps import (
     PanopticVideoSource,
@@ -33,8 +34,9 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "image_instance": resolve_instances,
     "image_panoptic": resolve_panoptic,
     "image_semantic": resolve_semantic,
+    "image_views": resolve_unlabelled,
 }
-"""Kind → function from a name to its source (``read()``, ``category_names``)."""
+"""Kind → function from a name to its source (``read()``, ``category_names``; pictures for pretraining have none)."""
 
 
 def check_kind(kind: str, key: str) -> None:
@@ -78,6 +80,7 @@ def with_kinds(names: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, st
     if names and not kinds:
         raise ConfigError(f"DATASETS.DATASET_TYPE: empty, expected one of {', '.join(KINDS)} per data set.")
     registered = {**image_dataset_kinds(), **video_map_kinds(), **dict.fromkeys(dataset_names(), "video_instance")}
+    registered |= dict.fromkeys(unlabelled_names(), "image_views")
     return [(name, registered.get(name, kinds[min(index, len(kinds) - 1)])) for index, name in enumerate(names)]
 
 

@@ -15,6 +15,9 @@
 ``label_videos``   label maps of videos (VSPW): find, write results
 ``mask_tracks``    the masks of one object through a video, in any COCO form, to compressed RLE
 ``png_ids``        panoptic ids and class labels in PNG files
+``picture_sets``   pictures without labels in a folder or a list: ``read_picture_folder`` → ``FilePictures``
+``picture_shards`` … in tar files (webdataset): ``read_picture_shards`` → ``TarPictures``
+``picture_zip``    … in a zip file with a list (ImageNet): ``read_picture_zip`` → ``ZipPictures``
 ``image_files``    the images that an annotation file lists, on disk
 ``category_table`` categories, and ids of the file to class indices
 ``faults``         raise the first fault, or collect all of them

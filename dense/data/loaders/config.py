@@ -53,6 +53,7 @@ __all__ = [
     "pseudo_augmentation_from_config",
     "test_loader_from_config",
     "train_loader_from_config",
+    "training_set_length",
     "training_sets_from_config",
     "video_augmentation_from_config",
 ]
@@ -76,11 +77,17 @@ _EXTRAS: dict[str, ClipAugmentation] = {
 def train_loader_from_config(cfg: "CfgNode", start_step: int = 0, rank: int = 0, world_size: int = 1) -> TrainLoader:
     """Training loader of DATASETS.TRAIN; batches hold SOLVER.IMS_PER_BATCH videos or images over all ranks.
 
+    ``start_step`` counts batches of the loader: with gradient accumulation micro-batches, not steps of the optimiser.
     A negative SEED ("any seed") means 0: with a drawn one, ranks would disagree and a resumed run would differ.
     Raises: ConfigError naming the key; DataError naming the file.
     """
     seed = max(int(cfg.SEED), 0)
+    views = _trains_on_views(cfg)
     datasets = _cached_sets(cfg) if cfg.DATASETS.CACHE else list(training_sets_from_config(cfg).values())
+    if views:
+        from dense.data.loaders.views_config import views_loader
+
+        return views_loader(cfg, datasets, seed, start_step, rank, world_size)
     return build_combined_train_loader(
         datasets,
         [float(ratio) for ratio in cfg.DATASETS.DATASET_RATIO],
@@ -103,6 +110,14 @@ def training_sets_from_config(cfg: "CfgNode", seed: int | None = None) -> dict[s
         f"{i}: {name}": _train_set(cfg, name, kind, classes, seed)
         for i, (name, kind, classes) in enumerate(_training_sets(cfg))
     }
+
+
+def training_set_length(cfg: "CfgNode") -> int:
+    """Images or videos of DATASETS.TRAIN, all sets together: what one epoch means where a length is given in epochs.
+
+    Raises: as ``training_sets_from_config``.
+    """
+    return sum(len(dataset) for dataset in training_sets_from_config(cfg).values())
 
 
 def cache_keys(cfg: "CfgNode", datasets: Mapping[str, SizedDataset]) -> tuple[dict[str, str], dict[str, str]]:
@@ -178,6 +193,10 @@ def _train_set(cfg: "CfgNode", name: str, kind: str, classes: ClassMap | None, s
     if kind in ("video_panoptic", "video_semantic"):
         clips = video_region_mapper(cfg, name, kind)
         return IndexedTrainDataset(clips, len(clips.maps), seed)
+    if kind == "image_views":
+        from dense.data.loaders.views_config import view_set  # needs OpenCV
+
+        return view_set(cfg, name, seed)
     if kind == "image_instance":
         return _images(cfg, instance_annotations(cfg, name, classes), seed)
     return _images(cfg, _IMAGES[kind](cfg, name), seed)
@@ -253,6 +272,14 @@ def _training_sets(cfg: "CfgNode") -> list[tuple[str, str, ClassMap | None]]:
         (name, kind, _map_to(last, name, kind) if mapped and (name, kind) != last else None)
         for (name, kind), mapped in zip(sets, node.DATASET_NEED_MAP, strict=True)
     ]
+
+
+def _trains_on_views(cfg: "CfgNode") -> bool:
+    """Whether the training sets are pictures without labels. Raises: ConfigError if only some are."""
+    kinds = {kind for _, kind in with_kinds(cfg.DATASETS.TRAIN, cfg.DATASETS.DATASET_TYPE)}
+    if "image_views" in kinds and len(kinds) > 1:
+        raise ConfigError(f"DATASETS.DATASET_TYPE: {sorted(kinds)}, but 'image_views' cannot be mixed with other kinds.")
+    return "image_views" in kinds
 
 
 def _map_to(last: tuple[str, str], name: str, kind: str) -> ClassMap:

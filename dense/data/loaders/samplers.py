@@ -29,8 +29,10 @@ class ResumableSampler:
         seed: of the permutations.
         rank, world_size: each rank gets a contiguous part of every batch.
         source: number of the data set, put into the keys.
+        drop_last: leave out the last samples of an epoch that do not fill a batch.
 
-    Raises: ConfigError if the ranks cannot share the batch; DataError for an empty data set.
+    Raises: ConfigError if the ranks cannot share the batch; DataError for an empty data set, or with ``drop_last`` one of less
+        than a batch.
     """
 
     length: int
@@ -39,6 +41,7 @@ class ResumableSampler:
     rank: int = 0
     world_size: int = 1
     source: int = 0
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -47,19 +50,25 @@ class ResumableSampler:
             raise ConfigError(
                 f"SOLVER.IMS_PER_BATCH: {self.batch_size} cannot be shared by {self.world_size} ranks. Choose a multiple."
             )
+        if self.drop_last and self.length < self.batch_size:
+            raise DataError(
+                f"training loader: the data set has {self.length} samples, less than one batch of {self.batch_size}. Lower"
+                " SOLVER.IMS_PER_BATCH."
+            )
         if not 0 <= self.rank < self.world_size:
             raise ConfigError(
                 f"training loader: rank {self.rank} of {self.world_size} ranks, expected 0 to {self.world_size - 1}."
             )
 
     def batch(self, step: int) -> list[SampleKey]:
-        """Keys of this rank's part of batch ``step``; a batch may reach into the next epoch."""
+        """Keys of this rank's part of batch ``step``; unless ``drop_last``, a batch may reach into the next epoch."""
         share = self.batch_size // self.world_size
         first = step * self.batch_size + self.rank * share
         return [self._key(position) for position in range(first, first + share)]
 
     def _key(self, position: int) -> SampleKey:
-        epoch, offset = divmod(position, self.length)
+        used = self.length // self.batch_size * self.batch_size if self.drop_last else self.length
+        epoch, offset = divmod(position, used)
         return self.source, epoch, int(_permutation(self.length, self.seed, epoch)[offset])
 
 

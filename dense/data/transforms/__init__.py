@@ -6,6 +6,8 @@
 * ``colour``: :class:`ColourBlend` and its augmentation :class:`ClipColour`.
 * ``resizing``: :class:`ResizeShortestEdge`, :class:`LargeScaleJitter`.
 * ``clip``: :class:`ClipCrop`, :class:`ClipFlip`, :class:`ClipRotation`, :class:`PseudoRotation`, :class:`ClipChance`.
+* ``views``, ``view_pixels``: two views of an image for pretraining: what was drawn, and the pixels (needs OpenCV). Import them
+  from the modules themselves.
 
 Not here: which augmentations a config asks for (``dense.data.loaders.config``).
 """

@@ -1,0 +1,3 @@
+"""Benchmarks of pretraining."""
+
+__all__: list[str] = []
