@@ -28,6 +28,10 @@ COMMANDS = {
     "demo-image": Command("dense.inference.demo_image:main", "segment pictures with any configuration and weights"),
     "train": Command("dense.engine.command:main", "train any system from its configuration"),
     "cache-segmenter": Command("dense.projects.dvis.caching:main", "segment the clips of tracker or refiner once"),
+    "similarity-map": Command(
+        "dense.inference.similarity_maps:main", "colour pictures by the similarity of features to a pixel's"
+    ),
+    "probe-pixels": Command("dense.inference.probe_command:main", "score frozen features of pixels by linear and k-NN probes"),
     "evaluate": Command("dense.evaluation.command:main", "score result files against ground truth; no model needed"),
     "eval-world": Command("dense.inference.demo_world:evaluate", "score the repository's weights on the procedural world"),
     "check-data": Command("dense.data.checking.command:main", "check whole data sets: every fault with record and position"),

@@ -9,6 +9,8 @@
 ``model_source``     configuration, weights file or model → model with its settings
 ``demo_video``       the ``demo-video`` command
 ``demo_image``       the ``demo-image`` command
+``pixel_features``   features of single pixels from any backbone; ``similarity_maps``: the ``similarity-map`` command
+``pixel_probe``      linear and nearest-neighbour probes on them; ``probe_command``: the ``probe-pixels`` command
 ``demo_world``       the ``demo-world`` and ``eval-world`` commands
 """
 

@@ -4,6 +4,7 @@
 ``maps``     panoptic and semantic maps over pictures: ``draw_image``, ``draw_maps``, ``draw_panoptic``, ``draw_semantic``
 ``palette``  one fixed colour per track id: ``track_color``
 ``labels``   fitting and placing label chips
+``similarity``  cosine to one pixel over a picture: ``draw_similarity``
 ``report``   ``write_report``: the HTML page and the plain records it is made from
 ``tracks``   from ``VideoResult`` to the rows of the page's timelines, beside the ground truth
 ``charts``   geometry of the page's timelines and bars

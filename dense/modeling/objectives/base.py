@@ -1,6 +1,6 @@
 """What every objective shares: the call, its checks, unit rows, gathering, temperature and diagnostics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,7 @@ class Objective(nn.Module):
     least_views, most_views = 2, 2  # type: int, int | None
     takes_mask, takes_visible = True, False
     inputs: frozenset[str] = frozenset()  # names of further inputs
+    compute: Callable[..., tuple[Tensor, dict[str, Tensor]]]  # of a Batch and the further inputs: loss and its named parts
     step: Tensor
 
     def __init__(
@@ -119,10 +120,6 @@ class Objective(nn.Module):
             loss, terms = self.compute(batch, **extra)
             diagnostics = self._diagnostics(batch)
         return ObjectiveOutput(loss, {name: term.detach() for name, term in terms.items()}, diagnostics)
-
-    def compute(self, batch: Batch, **extra: Any) -> tuple[Tensor, dict[str, Tensor]]:  # noqa: ANN401  each has its own
-        """Loss and its named parts."""
-        raise NotImplementedError
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         """Diagnostics of one batch; see ``diagnostics.summary``."""
