@@ -16,6 +16,7 @@ __all__ = [
     "MAX_CHECKPOINT_PARTS",
     "MAX_NESTING",
     "MAX_OUTLINE",
+    "MAX_XML_BYTES",
     "MAX_YAML_BYTES",
     "MAX_YAML_FILES",
     "MAX_YAML_NODES",
@@ -37,6 +38,9 @@ MAX_CHECKPOINT_PARTS = 8
 
 MAX_OUTLINE = 2_000_000
 """Length in pixels of the outlines of one mask's polygons: drawing them takes some 100 bytes a pixel."""
+
+MAX_XML_BYTES = 1 << 20
+"""Size of an XML file with the annotation of one picture."""
 
 MAX_YAML_BYTES = 1 << 20
 """Size of a configuration file."""

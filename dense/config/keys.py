@@ -13,6 +13,7 @@ def add_library_keys(cfg: CfgNode) -> None:
     _input(cfg)
     _solver(cfg)
     _segmenter(cfg)
+    _dense_heads(cfg)
     _backbones(cfg)
     _accepted(cfg)
     cfg.SEED = 42  # seed of data order, augmentation, initial weights and sampled points
@@ -109,6 +110,20 @@ def _segmenter(cfg: CfgNode) -> None:
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4  # (accepted)
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8  # (accepted)
     head.RETURN_TRANSFORMER_FEATURE = False  # (accepted)
+
+
+def _dense_heads(cfg: CfgNode) -> None:
+    node = cfg.MODEL.FCOS = CfgNode()  # the model is Detectron2's, which has no keys for it; values are its own defaults
+    node.NUM_CLASSES = 80
+    node.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
+    node.NUM_CONVS = 4  # 3x3 convolutions of each tower
+    node.NORM = "GN"  # of the towers
+    node.PRIOR_PROB = 0.01
+    node.CENTER_SAMPLING_RADIUS = 1.5  # in strides
+    node.FOCAL_LOSS_ALPHA, node.FOCAL_LOSS_GAMMA = 0.25, 2.0
+    node.SCORE_THRESH_TEST, node.NMS_THRESH_TEST = 0.2, 0.6
+    node.TOPK_CANDIDATES_TEST = 1000  # per level
+    cfg.MODEL.FCN = CfgNode({"NUM_CONVS": 2, "DILATION": 6})  # FCNSegmenter: 3x3 convolutions before the classifier
 
 
 def _backbones(cfg: CfgNode) -> None:

@@ -123,20 +123,34 @@ def _check_start(cfg: "CfgNode", resume: bool) -> None:
     folder = Path(cfg.OUTPUT_DIR)
     if not resume and Checkpoints(folder).last() is not None:
         raise ConfigError(f"OUTPUT_DIR {folder} holds a run already. Continue it with --resume, or give another OUTPUT_DIR.")
+    _check_training_kinds(cfg)
     _check_test_sets(cfg)
 
 
+def _check_training_kinds(cfg: "CfgNode") -> None:
+    from dense.config.architectures import is_detector
+    from dense.data.datasets import with_kinds
+
+    for name, kind in with_kinds(cfg.DATASETS.TRAIN, cfg.DATASETS.DATASET_TYPE) if is_detector(cfg) else ():
+        if kind != "image_instance":
+            raise ConfigError(
+                f"DATASETS.TRAIN: {name!r} is of kind {kind!r}, but a {cfg.MODEL.META_ARCHITECTURE} learns from"
+                " 'image_instance' sets only (DATASETS.DATASET_TYPE says the kind of own data)."
+            )
+
+
 def _check_test_sets(cfg: "CfgNode") -> None:
+    from dense.config.architectures import class_count, class_key
     from dense.data.datasets import find_dataset, with_kinds
     from dense.engine.scoring import find_scorer
 
-    classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    classes = class_count(cfg)
     for name, kind in with_kinds(cfg.DATASETS.TEST, cfg.DATASETS.DATASET_TYPE_TEST):
         find_scorer(name, kind)
         known = len(find_dataset(name, kind).read().category_names)
         if classes > known:
             raise ConfigError(
-                f"DATASETS.TEST: {name!r} has {known} categories, but the model has {classes} (MODEL.SEM_SEG_HEAD.NUM_CLASSES)."
+                f"DATASETS.TEST: {name!r} has {known} categories, but the model has {classes} ({class_key(cfg)})."
                 " Set the number of the data set that it is trained on, and test on one with the same categories."
             )
 

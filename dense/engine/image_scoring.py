@@ -1,13 +1,16 @@
 """Score a model on a set of images, one function per kind: write the results, then average precision, PQ or mean IoU."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import nn
 
+from dense.config.architectures import is_detector, needs_masks
 from dense.data.datasets import resolve_instances, resolve_panoptic, resolve_semantic
+from dense.data.datasets.pascal_voc import VocSource
 from dense.data.formats.coco import ImageDataset
 from dense.data.formats.coco_panoptic import PanopticDataset
 from dense.data.formats.image_results import image_result_to_detections, panoptic_result_record, write_detections
@@ -17,6 +20,7 @@ from dense.engine.result_files import score_written
 from dense.errors import ConfigError
 from dense.evaluation.instances import evaluate_instances
 from dense.evaluation.panoptic import evaluate_panoptic
+from dense.evaluation.pascal_voc import evaluate_voc
 from dense.evaluation.semantic import ConfusionMatrix
 from dense.inference.dataset_runs import predict_images
 from dense.inference.image_predictor import ImagePredictor
@@ -31,8 +35,9 @@ __all__ = ["score_instances", "score_panoptic", "score_semantic"]
 
 
 def score_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
-    """Writes ``results.json`` (boxes and masks); average precision of the masks."""
-    dataset = resolve_instances(name).read()
+    """Writes ``results.json`` (boxes and masks); average precision of the masks, for a detector of its boxes too."""
+    source = resolve_instances(name)
+    dataset = source.read(masks=needs_masks(cfg))
     predictor = _predictor(cfg, model, dataset.category_names, "instance")
     ids = [category.id for category in dataset.categories]
     found = [
@@ -45,7 +50,21 @@ def score_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, p
         return {}
     path = folder / "results.json"
     write_detections(path, detections)
-    return score_written(name, path, lambda: evaluate_instances(dataset, detections))
+    if isinstance(source, VocSource):
+        figures = score_written(name, path, partial(evaluate_voc, dataset, detections, source.year == 2007))
+        return _prefixed("bbox", figures)
+    if not is_detector(cfg):
+        return score_written(name, path, lambda: evaluate_instances(dataset, detections))
+    both: dict[str, float] = {}
+    overlaps: tuple[Literal["bbox", "segm"], ...] = ("bbox", "segm") if needs_masks(cfg) else ("bbox",)
+    for overlap in overlaps:
+        figures = score_written(name, path, partial(evaluate_instances, dataset, detections, overlap))
+        both |= _prefixed(overlap, figures)
+    return both
+
+
+def _prefixed(prefix: str, figures: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}/{name}": value for name, value in figures.items()}
 
 
 def score_panoptic(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from dense.data.formats.png_ids import write_id_map, write_label_map
 from dense.io import atomic_write, write_json
 from dense.structures import ImageResult
-from dense.structures.rle import bounding_box
 
 __all__ = ["ImageFiles", "result_record"]
 
@@ -55,8 +54,12 @@ class ImageFiles:
 
 
 def result_record(result: ImageResult, source: str) -> dict[str, Any]:
-    """What the JSON file holds: ``source``, ``height``, ``width``, ``categories``, ``objects`` (category, label, score, bbox as
-    x, y, width, height in pixels, rle), and with a panoptic map ``segments`` (id, category, label, isthing, area)."""
+    """What the JSON file holds.
+
+    ``source``, ``height``, ``width``, ``categories``, ``objects`` (category, label, score, bbox as x, y, width, height in
+    pixels, rle where there are masks), and with a panoptic map ``segments`` (id, category, label, isthing, area).
+    """
+    objects = zip(result.labels, result.scores, result.object_boxes(), result.object_masks(), strict=True)
     record: dict[str, Any] = {
         "source": source,
         "height": result.height,
@@ -67,10 +70,10 @@ def result_record(result: ImageResult, source: str) -> dict[str, Any]:
                 "category": _name(label, result.categories),
                 "label": label,
                 "score": round(score, 5),
-                "bbox": bounding_box(mask),
-                "rle": mask,
+                "bbox": list(box),
+                **({} if mask is None else {"rle": mask}),
             }
-            for label, score, mask in zip(result.labels, result.scores, result.masks, strict=True)
+            for label, score, box, mask in objects
         ],
     }
     if result.panoptic is not None:

@@ -13,9 +13,9 @@ from dense.config.checks import check_share
 from dense.errors import ConfigError, DataError
 from dense.inference.model_source import load_model
 from dense.inference.network_input import NetworkInput, check_at_least
-from dense.modeling.postprocess import Instances, PanopticSegment
+from dense.modeling.postprocess import PanopticSegment
 from dense.structures import ImageResult, Segment
-from dense.structures.rle import encode_stack
+from dense.structures.rle import RLE, encode_stack
 from dense.video.pictures import read_picture
 
 __all__ = ["ImagePredictor"]
@@ -90,18 +90,34 @@ class ImagePredictor:
             semantic=_semantic(found.get("sem_seg")),
         )
 
-    def _objects(self, instances: Instances | None) -> dict[str, Any]:
+    def _objects(self, instances: Any) -> dict[str, Any]:  # noqa: ANN401  Detectron2's or ours
         if instances is None:
             return {}
+        boxes = getattr(instances, "pred_boxes", None)  # only Detectron2's have them
+        masks: Any = getattr(instances, "masks", getattr(instances, "pred_masks", None))
+        labels = instances.labels if boxes is None else instances.pred_classes
         scores = instances.scores.float()
         order = scores.argsort(descending=True, stable=True)
-        order = order[(scores[order] >= self.min_score) & instances.masks[order].flatten(1).any(1)]
-        masks = [
-            rle
-            for first in range(0, len(order), _CHUNK)
-            for rle in encode_stack(instances.masks[order[first : first + _CHUNK]].cpu().numpy())
-        ]
-        return {"labels": instances.labels[order].tolist(), "scores": scores[order].tolist(), "masks": masks}
+        order = order[scores[order] >= self.min_score]
+        if boxes is None:
+            order = order[masks[order].flatten(1).any(1)]
+        found: dict[str, Any] = {"labels": labels[order].tolist(), "scores": scores[order].tolist()}
+        if masks is not None:
+            found["masks"] = _encoded(masks, order)
+        if boxes is not None:
+            corners = boxes.tensor[order].float()
+            corners = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+            found["boxes"] = [(x, y, width, height) for x, y, width, height in corners.tolist()]
+        return found
+
+
+def _encoded(masks: Tensor, order: Tensor) -> list[RLE]:
+    """RLE of the masks ``(N, H, W)`` of these indices."""
+    return [
+        rle
+        for first in range(0, len(order), _CHUNK)
+        for rle in encode_stack(masks[order[first : first + _CHUNK]].cpu().numpy())
+    ]
 
 
 def _checked(image: Any) -> NDArray[np.uint8]:  # noqa: ANN401  whatever a caller passed

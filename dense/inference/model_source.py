@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from dense.checkpoint.reading import read_metadata
+from dense.config.architectures import class_count
 from dense.data.datasets import class_names, with_kinds
 from dense.data.formats.records import text
 from dense.errors import CheckpointError, ConfigError, DenseError, shown
@@ -121,7 +122,7 @@ def names_inside(metadata: Mapping[str, str], path: Path) -> tuple[str, ...]:
 
 def _categories(cfg: Any) -> tuple[str, ...]:  # noqa: ANN401
     """Names of the first data set that is known; else ``category 0`` and so on."""
-    count = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    count = class_count(cfg)
     sets = cfg.DATASETS
     for name, kind in (*with_kinds(sets.TEST, sets.DATASET_TYPE_TEST), *with_kinds(sets.TRAIN, sets.DATASET_TYPE)):
         try:

@@ -14,6 +14,7 @@ import dense.modeling.meta_archs
 import dense.modeling.pixel_decoders  # noqa: F401  importing registers the parts
 from dense.checkpoint.loading import load_checkpoint
 from dense.errors import ConfigError
+from dense.modeling.meta_archs.detectors import build_detector, is_detector_class
 from dense.registry import load_projects, nearest
 
 __all__ = ["build_model"]
@@ -33,7 +34,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
     name = cfg.MODEL.META_ARCHITECTURE
     if name not in META_ARCH_REGISTRY:
         raise ConfigError(f"MODEL.META_ARCHITECTURE: unknown {name!r}.{nearest(name, [k for k, _ in META_ARCH_REGISTRY])}")
-    model: nn.Module = META_ARCH_REGISTRY.get(name)(cfg)
+    kind = META_ARCH_REGISTRY.get(name)
+    model: nn.Module = build_detector(cfg) if is_detector_class(kind) else kind(cfg)
     if cfg.MODEL.WEIGHTS:
         load_checkpoint(model, cfg.MODEL.WEIGHTS)
     return model.to(_device(cfg.MODEL.DEVICE))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dense.structures.rle import RLE
+from dense.structures.rle import RLE, bounding_box
 
 __all__ = ["FrameResult", "ImageResult", "Segment", "Track", "VideoResult"]
 
@@ -34,9 +34,10 @@ class ImageResult:
     Attributes:
         height: image height in pixels.
         width: image width in pixels.
-        labels: contiguous category index of each object, 0 to K-1; the three lists are parallel, best score first.
+        labels: contiguous category index of each object, 0 to K-1; the lists are parallel, best score first.
         scores: in [0, 1].
-        masks: RLE at the image's size; never empty.
+        masks: RLE at the image's size, from a detector perhaps without a pixel; no masks at all from one that finds boxes only.
+        boxes: (x, y, width, height) in pixels as a detector predicts them; ``None`` from a model that predicts masks only.
         panoptic: ``(H, W)`` int32 map of segment ids, 0 = none; ``None`` without the panoptic task.
         segments: the segments of ``panoptic``.
         semantic: ``(H, W)`` class index of each pixel, uint8 (int16 from 256 classes on); ``None`` without the semantic task.
@@ -52,6 +53,17 @@ class ImageResult:
     segments: list[Segment] = field(default_factory=list)
     semantic: NDArray[np.integer] | None = None
     categories: list[str] = field(default_factory=list)
+    boxes: list[tuple[float, float, float, float]] | None = None
+
+    def object_boxes(self) -> list[tuple[float, float, float, float]]:
+        """(x, y, width, height) in pixels of each object: the model's own boxes, else those around the masks."""
+        if self.boxes is not None:
+            return self.boxes
+        return [(box[0], box[1], box[2], box[3]) for box in map(bounding_box, self.masks)]
+
+    def object_masks(self) -> list[RLE | None]:
+        """The mask of each object, ``None`` where the model finds boxes only."""
+        return list(self.masks) if self.masks else [None] * len(self.labels)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dense.errors import DataError
 from dense.structures import FrameResult, ImageResult, Segment
+from dense.visualization.boxes import draw_detections
 from dense.visualization.labels import Anchor, draw_chips, place_chips
 from dense.visualization.overlay import draw_tracks
 from dense.visualization.palette import RGB, track_color
@@ -46,6 +47,8 @@ def draw_image(image: Picture, result: ImageResult, *, alpha: float = 0.5, label
         return draw_semantic(image, result.semantic, result.categories, alpha=alpha, labels=labels)
     names = [_name(label, result.categories) for label in result.labels]
     ids = list(range(1, len(names) + 1))
+    if result.boxes is not None:
+        return draw_detections(image, result, names, alpha=alpha, labels=labels)
     return draw_tracks(image, result.masks, ids, names, scores=result.scores, alpha=alpha, labels=labels)
 
 

@@ -28,6 +28,7 @@ _PLACES = (
     ("backbone.vit_module.", ""),
     ("backbone.vit_module.", "backbone."),
 )
+_LAST_STAGE = "backbone.res5."
 _PATCH_KERNEL = "patch_embed.proj.weight"
 _BIAS_TABLE, _INDEX = "relative_position_bias_table", "relative_position_index"
 
@@ -99,6 +100,18 @@ def _without_wrapper(tensors: dict[str, Tensor], own: Collection[str]) -> dict[s
 
 
 def _at_its_place(tensors: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """Move the backbone to where the model has it; of C4 detectors, the last stage to the RoI head."""
+    placed = _backbone_at_its_place(tensors, own)
+    moved = {_in_head(name, own): tensor for name, tensor in placed.items()}
+    return moved if len(moved) == len(placed) else placed
+
+
+def _in_head(name: str, own: Collection[str]) -> str:
+    other = f"roi_heads.{name.removeprefix('backbone.')}"
+    return other if name.startswith(_LAST_STAGE) and name not in own and other in own else name
+
+
+def _backbone_at_its_place(tensors: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
     """Move the backbone to where the model has it, if it fits nowhere as it is named."""
     if any(name in own for name in tensors if name.startswith("backbone.")):
         return tensors

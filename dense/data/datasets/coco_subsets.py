@@ -26,17 +26,17 @@ class CocoSubset(InstanceSource):
     whole: Path = field(kw_only=True)
     kept: frozenset[int] = field(kw_only=True)
 
-    def read(self, require_annotations: bool = False) -> ImageDataset:
-        """Read and check the annotation file of the part, or take the part of the whole; errors as ``read_coco``."""
+    def read(self, require_annotations: bool = False, masks: bool = True) -> ImageDataset:
+        """Read and check the annotation file of the part, or take the part of the whole; see ``InstanceSource``."""
         if self.json_path.is_file() or not self.whole.is_file():
-            return super().read(require_annotations)
+            return super().read(require_annotations, masks)
         source = InstanceSource(self.name, self.whole, self.image_root, self.categories)
-        dataset = source.read(require_annotations)
+        dataset = source.read(require_annotations, masks)
         images = tuple(
             replace(image, objects=tuple(item for item in image.objects if item.category_id in self.kept))
             for image in dataset.images
         )
-        return replace(dataset, images=images)
+        return self.first(replace(dataset, images=images))
 
 
 def coco_subsets() -> dict[str, CocoSubset]:

@@ -3,6 +3,7 @@
 Official data sets lie under ``$DETECTRON2_DATASETS`` (default ``datasets``)::
 
     coco/annotations/instances_{train,val}2017.json    coco/{train,val}2017
+    VOC{2007,2012}/{Annotations,ImageSets/Main,JPEGImages}                                     (see ``pascal_voc``)
     coco/annotations/panoptic_{train,val}2017.json     coco/panoptic_{train,val}2017           (PNG)
     (coco2ytvis2019, coco2ytvis2021, coco2ovis: parts of COCO instances, see ``coco_subsets``)
     ADEChallengeData2016/images/{training,validation}  ADEChallengeData2016/annotations_detectron2/{training,validation}
@@ -14,13 +15,16 @@ labelled (ADE20K's own start at 1: the folder ``annotations_detectron2`` has the
 
 Own data, where a configuration wants a name: ``ANNOTATIONS.json:IMAGES`` (instances), ``ANNOTATIONS.json:PNG_FOLDER:IMAGES``
 (panoptic), ``IMAGES:LABELS:NAMES.json`` (semantic; a JSON list of names).
+
+``NAME@N`` is the first N images of an instances set: learning from few labels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dense.data.datasets.image_categories import ADE20K, CITYSCAPES, COCO_STUFF, COCO_THINGS
-from dense.data.datasets.sources import Published, check_present, find_source, own_paths
+from dense.data.datasets.pascal_voc import VocSource, voc_sources
+from dense.data.datasets.sources import Published, check_present, find_source, own_paths, split_limit
 from dense.data.datasets.video_instances import datasets_root
 from dense.data.formats.category_table import Category
 from dense.data.formats.coco import ImageDataset, read_coco
@@ -48,17 +52,35 @@ WORLD_CATEGORIES = tuple(Category(k + 1, name, k < len(THINGS)) for k, name in e
 
 @dataclass(frozen=True)
 class InstanceSource(Published):
-    """A COCO instances file with its image folder; ``categories`` is the published table (``None`` = only the file knows)."""
+    """A COCO instances file with its image folder.
+
+    Attributes:
+        categories: the published table; ``None`` = only the file knows.
+        limit: number of images that are read, from the first on; ``None`` = all.
+    """
 
     name: str
     json_path: Path
     image_root: Path
     categories: tuple[Category, ...] | None = None
+    limit: int | None = None
 
-    def read(self, require_annotations: bool = False) -> ImageDataset:
-        """Read and check the annotation file; errors as ``read_coco``."""
+    def read(self, require_annotations: bool = False, masks: bool = True) -> ImageDataset:
+        """Read and check the annotation file; arguments and errors as ``read_coco``.
+
+        Raises: also DataError for fewer images than ``limit``.
+        """
         check_present(self.name, self.json_path, self.json_path.is_file())
-        return read_coco(self.json_path, self.image_root, require_annotations=require_annotations)
+        whole = read_coco(self.json_path, self.image_root, require_annotations=require_annotations, masks=masks)
+        return self.first(whole)
+
+    def first(self, whole: ImageDataset) -> ImageDataset:
+        """The part of ``limit`` images."""
+        if self.limit is None:
+            return whole
+        if self.limit > len(whole.images):
+            raise DataError(f"data set {self.name!r}: {whole.path} has {len(whole.images)} images, fewer than {self.limit}.")
+        return replace(whole, images=whole.images[: self.limit])
 
 
 @dataclass(frozen=True)
@@ -100,7 +122,7 @@ class SemanticSource:
         )
 
 
-def _instances() -> dict[str, InstanceSource]:
+def _instances() -> dict[str, InstanceSource | VocSource]:
     root = datasets_root()
     coco, world = root / "coco", root / "world_images"
     sources = [
@@ -120,7 +142,7 @@ def _instances() -> dict[str, InstanceSource]:
     ]
     from dense.data.datasets.coco_subsets import coco_subsets  # which is built of what stands above
 
-    return {source.name: source for source in sources} | coco_subsets()
+    return {**{source.name: source for source in sources}, **coco_subsets(), **voc_sources()}
 
 
 def _panoptic() -> dict[str, PanopticSource]:
@@ -172,12 +194,14 @@ def image_dataset_kinds() -> dict[str, str]:
     return kinds | dict.fromkeys(_panoptic(), "image_panoptic") | dict.fromkeys(_semantic(), "image_semantic")
 
 
-def resolve_instances(name: str) -> InstanceSource:
-    """Find an instance data set by registered name, or ``ANNOTATIONS.json:IMAGES``; nothing is read.
+def resolve_instances(name: str) -> InstanceSource | VocSource:
+    """Find an instance data set by registered name, or ``ANNOTATIONS.json:IMAGES``, perhaps with ``@N``; nothing is read.
 
     Raises: ConfigError for a name that is neither, suggesting the nearest one.
     """
-    return find_source(name, _instances(), "ANNOTATIONS.json:IMAGES", InstanceSource)
+    base, limit = split_limit(name)
+    source = find_source(base, _instances(), "ANNOTATIONS.json:IMAGES", InstanceSource)
+    return source if limit is None else replace(source, name=name, limit=limit)
 
 
 def resolve_panoptic(name: str) -> PanopticSource:

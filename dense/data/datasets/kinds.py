@@ -11,6 +11,7 @@ from dense.data.datasets.images import (
     resolve_panoptic,
     resolve_semantic,
 )
+from dense.data.datasets.sources import split_limit
 from dense.data.datasets.unlabelled import resolve_unlabelled, unlabelled_names
 from dense.data.datasets.video_instances import dataset_names, resolve_dataset
 from dense.data.datasets.video_maps import (
@@ -81,7 +82,7 @@ def with_kinds(names: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, st
         raise ConfigError(f"DATASETS.DATASET_TYPE: empty, expected one of {', '.join(KINDS)} per data set.")
     registered = {**image_dataset_kinds(), **video_map_kinds(), **dict.fromkeys(dataset_names(), "video_instance")}
     registered |= dict.fromkeys(unlabelled_names(), "image_views")
-    return [(name, registered.get(name, kinds[min(index, len(kinds) - 1)])) for index, name in enumerate(names)]
+    return [(name, registered.get(split_limit(name)[0], kinds[min(index, len(kinds) - 1)])) for index, name in enumerate(names)]
 
 
 def thing_classes(name: str, kind: str) -> frozenset[int] | None:

@@ -1,5 +1,6 @@
 """What sources of data sets share: a table of categories, names that are registered or one's own paths, a check."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,9 +9,11 @@ from dense.data.formats.category_table import Category
 from dense.errors import ConfigError, DataError
 from dense.registry import nearest
 
-__all__ = ["Published", "check_present", "find_source", "own_paths"]
+__all__ = ["Published", "check_present", "find_source", "own_paths", "split_limit"]
 
 Source = TypeVar("Source")
+
+_LIMIT = re.compile(r"(.+)@(\d{1,9})")
 
 
 class Published:
@@ -53,3 +56,13 @@ def own_paths(name: str, known: Mapping[str, Any], form: str) -> list[Path]:
     if len(parts) != len(form.split(":")) or not all(parts):
         raise ConfigError(f"unknown data set {name!r}.{nearest(name, list(known))} For your own data write {form}.")
     return [Path(part).expanduser() for part in parts]
+
+
+def split_limit(name: str) -> tuple[str, int | None]:
+    """``NAME@N`` (the first N images of a data set) → name and number; ``None`` without one. Raises: ConfigError for 0."""
+    found = _LIMIT.fullmatch(name)
+    if found is None:
+        return name, None
+    if int(found[2]) < 1:
+        raise ConfigError(f"data set {name!r}: no image, expected @1 or more.")
+    return found[1], int(found[2])

@@ -41,6 +41,7 @@ class ImageObject:
         box: as the file states it, or that of the mask where the file has none.
         area: in pixels, as the file states it, or counted from the mask, or of the box.
         segmentation: compressed RLE at the image's size, ``None`` for an object that has only a box.
+        difficult: Pascal VOC's mark: learnt from, but neither to be found nor wrong to find.
     """
 
     id: int
@@ -49,6 +50,7 @@ class ImageObject:
     box: Box
     area: float
     segmentation: RLE | None
+    difficult: bool = False
 
 
 @dataclass(frozen=True)

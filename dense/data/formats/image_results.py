@@ -16,7 +16,7 @@ from dense.data.formats.records import integer_field, number
 from dense.errors import DataError
 from dense.io import read_json, write_json
 from dense.structures.results import ImageResult
-from dense.structures.rle import RLE, bounding_box, to_rle
+from dense.structures.rle import RLE, to_rle
 
 __all__ = [
     "Detection",
@@ -108,10 +108,10 @@ def image_result_to_detections(result: ImageResult, image_id: int, category_ids:
     Raises: DataError for a label without a category id.
     """
     detections = []
-    for index, (label, score, mask) in enumerate(zip(result.labels, result.scores, result.masks, strict=True)):
+    objects = zip(result.labels, result.scores, result.object_boxes(), result.object_masks(), strict=True)
+    for index, (label, score, box, mask) in enumerate(objects):
         category_id = _category_id(label, category_ids, f"image {image_id}: object {index}")
-        x, y, width, height = bounding_box(mask)
-        detections.append(Detection(image_id, category_id, float(score), (x, y, width, height), mask))
+        detections.append(Detection(image_id, category_id, float(score), box, mask))
     return detections
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
+from dense.config.architectures import is_detector
 from dense.config.checks import check_choice
 from dense.data.clip_cache import CachedClips, ClipCache, config_values, data_digest
 from dense.data.datasets import check_kind, class_map, find_dataset, resolve_dataset, with_kinds
@@ -15,6 +16,7 @@ from dense.data.loaders.build import TrainLoader, build_combined_train_loader, b
 from dense.data.loaders.clip_dataset import SizedDataset, VideoClipDataset, VideoTestDataset, drop_unannotated
 from dense.data.loaders.image_config import (
     ClassMap,
+    detection_augmentation_from_config,
     image_augmentation_from_config,
     instance_annotations,
     panoptic_annotations,
@@ -24,10 +26,12 @@ from dense.data.loaders.image_config import (
 from dense.data.loaders.indexed_dataset import IndexedTrainDataset
 from dense.data.loaders.video_map_config import video_map_test_set, video_region_mapper
 from dense.data.mappers import (
+    DetectionMapper,
     FrameSampler,
     ImageAnnotations,
     ImageClipMapper,
     ImageSegmentationMapper,
+    InstanceAnnotations,
     VideoInstanceMapper,
     VideoTestMapper,
 )
@@ -198,7 +202,8 @@ def _train_set(cfg: "CfgNode", name: str, kind: str, classes: ClassMap | None, s
 
         return view_set(cfg, name, seed)
     if kind == "image_instance":
-        return _images(cfg, instance_annotations(cfg, name, classes), seed)
+        annotations = instance_annotations(cfg, name, classes)
+        return _detections(cfg, annotations, seed) if is_detector(cfg) else _images(cfg, annotations, seed)
     return _images(cfg, _IMAGES[kind](cfg, name), seed)
 
 
@@ -209,6 +214,12 @@ def _images(cfg: "CfgNode", annotations: ImageAnnotations, seed: int) -> Indexed
         return IndexedTrainDataset(mapper, len(annotations), seed)
     clips = ImageClipMapper(annotations, _sampler(cfg.INPUT), pseudo_augmentation_from_config(cfg.INPUT), _bgr(cfg.INPUT))
     return IndexedTrainDataset(clips, len(annotations), seed)
+
+
+def _detections(cfg: "CfgNode", annotations: InstanceAnnotations, seed: int) -> IndexedTrainDataset:
+    augmentation = detection_augmentation_from_config(cfg.INPUT)
+    mapper = DetectionMapper(annotations, augmentation, bool(cfg.MODEL.MASK_ON), _bgr(cfg.INPUT))
+    return IndexedTrainDataset(mapper, len(annotations), seed)
 
 
 def _video_clips(cfg: "CfgNode", name: str, classes: ClassMap | None, seed: int) -> VideoClipDataset:

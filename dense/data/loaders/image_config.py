@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dense.config.architectures import class_count, class_key, needs_masks
 from dense.data.datasets import resolve_instances, resolve_panoptic, resolve_semantic
 from dense.data.mappers.image_annotations import (
     InstanceAnnotations,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClassMap",
+    "detection_augmentation_from_config",
     "image_augmentation_from_config",
     "instance_annotations",
     "panoptic_annotations",
@@ -63,7 +65,7 @@ def instance_annotations(cfg: "CfgNode", name: str, classes: ClassMap | None = N
 
     Raises: ConfigError naming the key; DataError naming the file.
     """
-    dataset = resolve_instances(name).read(require_annotations=True)
+    dataset = resolve_instances(name).read(require_annotations=True, masks=needs_masks(cfg))
     known = dataset.contiguous_ids if classes is None else classes
     images = [
         image
@@ -91,7 +93,19 @@ def semantic_annotations(cfg: "CfgNode", name: str) -> SemanticAnnotations:
 
 def trains_on_images(cfg: "CfgNode") -> bool:
     """Whether the model's training samples are single images; those of all other segmenters are clips."""
-    return bool(cfg.MODEL.META_ARCHITECTURE == "ImageSegmenter")
+    return bool(cfg.MODEL.META_ARCHITECTURE in ("ImageSegmenter", "FCNSegmenter"))
+
+
+def detection_augmentation_from_config(inputs: "CfgNode") -> ClipPipeline:
+    """Augmentation of a detector's images from the INPUT node: crop where CROP.ENABLED, shortest edge, flip, in this order.
+
+    The order is Detectron2's. DATASET_MAPPER_NAME ``coco_instance_lsj`` asks for large-scale jitter as elsewhere.
+    Raises: ConfigError naming the key.
+    """
+    if inputs.DATASET_MAPPER_NAME in _JITTERED:
+        return image_augmentation_from_config(inputs)
+    crop = (ClipCrop(inputs.CROP.TYPE, tuple(inputs.CROP.SIZE)),) if inputs.CROP.ENABLED else ()
+    return ClipPipeline((*crop, _shortest_edge(inputs), *_flip(inputs.RANDOM_FLIP)))
 
 
 def image_augmentation_from_config(inputs: "CfgNode") -> ClipPipeline:
@@ -111,12 +125,16 @@ def image_augmentation_from_config(inputs: "CfgNode") -> ClipPipeline:
         raise ConfigError(
             f"INPUT.DATASET_MAPPER_NAME: unknown {inputs.DATASET_MAPPER_NAME!r}.{hint} Expected {', '.join(known)}."
         )
-    sizes = inputs.MIN_SIZE_TRAIN
-    lengths = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-    parts: list[ClipAugmentation] = [ResizeShortestEdge(lengths, inputs.MAX_SIZE_TRAIN, inputs.MIN_SIZE_TRAIN_SAMPLING)]
+    parts: list[ClipAugmentation] = [_shortest_edge(inputs)]
     if inputs.CROP.ENABLED:
         parts.append(ClipCrop(inputs.CROP.TYPE, tuple(inputs.CROP.SIZE)))
     return ClipPipeline((*parts, *(_COLOUR if inputs.COLOR_AUG_SSD else ()), *flip))
+
+
+def _shortest_edge(inputs: "CfgNode") -> ResizeShortestEdge:
+    sizes = inputs.MIN_SIZE_TRAIN
+    lengths = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    return ResizeShortestEdge(lengths, inputs.MAX_SIZE_TRAIN, inputs.MIN_SIZE_TRAIN_SAMPLING)
 
 
 def _flip(name: str) -> tuple[ClipAugmentation, ...]:
@@ -130,11 +148,9 @@ def _filtered(cfg: "CfgNode") -> bool:
 
 
 def _check(cfg: "CfgNode", name: str, category_names: Sequence[str] | None, images: Sequence[object]) -> None:
-    count = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    count = class_count(cfg)
     if category_names is not None and len(category_names) != count:
-        raise ConfigError(
-            f"MODEL.SEM_SEG_HEAD.NUM_CLASSES: {count}, but data set {name!r} has {len(category_names)} categories."
-        )
+        raise ConfigError(f"{class_key(cfg)}: {count}, but data set {name!r} has {len(category_names)} categories.")
     if not images:
         raise DataError(
             f"data set {name!r}: no image left to train on (DATALOADER.FILTER_EMPTY_ANNOTATIONS leaves out those without"

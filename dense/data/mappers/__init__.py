@@ -3,6 +3,7 @@
 * ``video_instances``: :class:`VideoInstanceMapper` (training clip), :class:`VideoTestMapper` (whole video, read
   lazily through :class:`LazyFrames`). Read first.
 * ``image_segmentation``: :class:`ImageSegmentationMapper` (training image).
+* ``image_detection``: :class:`DetectionMapper` (training image of a detector).
 * ``image_clips``: :class:`ImageClipMapper` (training clip made of one image).
 * ``video_regions``: :class:`VideoRegionMapper` (training clip of VIPSeg or VSPW), :class:`VideoMapTestMapper` (whole video).
 * ``image_annotations``: regions of an image from COCO instances, COCO panoptic or label maps.
@@ -22,6 +23,7 @@ from dense.data.mappers.image_annotations import (
     SemanticAnnotations,
 )
 from dense.data.mappers.image_clips import ImageClipMapper
+from dense.data.mappers.image_detection import DetectionMapper, DetectionTargets
 from dense.data.mappers.image_reading import image_tensor, read_image
 from dense.data.mappers.image_segmentation import ImageSegmentationMapper, ImageTargets
 from dense.data.mappers.video_instances import LazyFrames, VideoInstanceMapper, VideoTestMapper
@@ -34,6 +36,8 @@ from dense.data.mappers.video_regions import (
 )
 
 __all__ = [
+    "DetectionMapper",
+    "DetectionTargets",
     "FrameSampler",
     "FrameTargets",
     "ImageAnnotations",

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dense.data.formats.coco import ImageDataset, ImageRecord
+from dense.data.formats.coco import ImageDataset, ImageObject, ImageRecord
 from dense.data.formats.coco_panoptic import PanopticDataset, PanopticRecord
 from dense.data.formats.semantic_maps import SemanticDataset, SemanticRecord
 from dense.data.transforms import Size
@@ -86,12 +86,25 @@ class InstanceAnnotations(_Listed[ImageRecord]):
 
     def regions(self, index: int, size: Size) -> Regions:
         """One per object that is no crowd."""
-        classes = self.dataset.contiguous_ids if self.classes is None else self.classes
-        usable = [item for item in self.images[index].objects if not item.iscrowd and item.segmentation is not None]
-        wanted = [item for item in usable if item.category_id in classes]
-        labels = [classes[item.category_id] for item in wanted]
+        wanted = self.usable(index)
         masks = [rle.decode(item.segmentation) for item in wanted if item.segmentation is not None]
-        return _regions(labels, masks, size)
+        return _regions([self.class_of(item) for item in wanted], masks, size)
+
+    def usable(self, index: int, masks: bool = True) -> list[ImageObject]:
+        """The objects to learn from: no crowds, of a wanted class, with a mask if ``masks``."""
+        known = self._known()
+        return [
+            item
+            for item in self.images[index].objects
+            if not item.iscrowd and item.category_id in known and not (masks and item.segmentation is None)
+        ]
+
+    def class_of(self, item: ImageObject) -> int:
+        """Class index of a usable object."""
+        return self._known()[item.category_id]
+
+    def _known(self) -> Mapping[int, int]:
+        return self.dataset.contiguous_ids if self.classes is None else self.classes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@
 Not here: which augmentations a config asks for (``dense.data.loaders.config``).
 """
 
-from dense.data.transforms.base import ClipAugmentation, ClipPipeline, Size, Transform, apply_transforms
+from dense.data.transforms.base import ClipAugmentation, ClipPipeline, Size, Transform, apply_to_boxes, apply_transforms
 from dense.data.transforms.clip import ClipChance, ClipCrop, ClipFlip, ClipRotation, PseudoRotation
 from dense.data.transforms.colour import ClipColour, ColourBlend
 from dense.data.transforms.geometry import Crop, Flip, Pad, Resize, Rotate
@@ -37,6 +37,7 @@ __all__ = [
     "Rotate",
     "Size",
     "Transform",
+    "apply_to_boxes",
     "apply_transforms",
     "shortest_edge_size",
 ]

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ClipAugmentation", "ClipPipeline", "Size", "Transform", "apply_transforms"]
+__all__ = ["ClipAugmentation", "ClipPipeline", "Size", "Transform", "apply_to_boxes", "apply_transforms"]
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -26,6 +26,10 @@ class Transform(Protocol):
 
     def apply_masks(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Change masks ``(N, H, W)`` in the same way; N may be 0."""
+        ...
+
+    def apply_boxes(self, boxes: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+        """Change boxes ``(N, 4)`` (x1, y1, x2, y2 in pixels) of a frame of this size in the same way; they may end outside."""
         ...
 
 
@@ -67,3 +71,15 @@ def apply_transforms(
         image = transform.apply_image(image)
         masks = transform.apply_masks(masks)
     return image, masks
+
+
+def apply_to_boxes(transforms: Sequence[Transform], boxes: NDArray[np.float64], size: Size) -> tuple[NDArray[np.float64], Size]:
+    """Change boxes ``(N, 4)`` (x1, y1, x2, y2 in pixels) by all transforms in order.
+
+    Returns: what of them lies inside the frame after each transform (it may be nothing: sides of 0), and the last size.
+    """
+    for transform in transforms:
+        boxes = transform.apply_boxes(boxes, size)
+        size = transform.output_size(size)
+        boxes = boxes.clip(0, [size[1], size[0]] * 2)
+    return boxes, size

@@ -43,6 +43,10 @@ class ColourBlend:
         """Masks have no colour: returned as they are."""
         return masks
 
+    def apply_boxes(self, boxes: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+        """Nor have boxes."""
+        return boxes
+
 
 @dataclass(frozen=True)
 class ClipColour:

@@ -38,6 +38,10 @@ class Resize:
         columns = _nearest(masks.shape[2], self.width)
         return masks.take(rows, axis=1).take(columns, axis=2)
 
+    def apply_boxes(self, boxes: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+        """``(N, 4)`` -> ``(N, 4)``."""
+        return boxes * np.asarray([self.width / size[1], self.height / size[0]] * 2)
+
 
 def _nearest(length: int, target: int) -> NDArray[np.intp]:
     """Source index of each of ``target`` cells: the one under the cell's centre.
@@ -71,6 +75,10 @@ class Crop:
         """``(N, H, W)`` -> ``(N, height, width)``."""
         return masks[:, self.top : self.top + self.height, self.left : self.left + self.width]
 
+    def apply_boxes(self, boxes: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+        """``(N, 4)`` -> ``(N, 4)``."""
+        return boxes - np.asarray([self.left, self.top] * 2, np.float64)
+
 
 @dataclass(frozen=True)
 class Pad:
@@ -94,6 +102,10 @@ class Pad:
         below, right = self._missing(masks.shape[1], masks.shape[2])
         return np.pad(masks, ((0, 0), (0, below), (0, right)))
 
+    def apply_boxes(self, boxes: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+        """Nothing is added to the left or above: returned as they are."""
+        return boxes
+
     def _missing(self, height: int, width: int) -> Size:
         return max(self.height - height, 0), max(self.width - width, 0)
 
@@ -115,6 +127,13 @@ class Flip:
     def apply_masks(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """``(N, H, W)`` -> ``(N, H, W)``."""
         return masks[:, :, ::-1] if self.direction == "horizontal" else masks[:, ::-1]
+
+    def apply_boxes(self, boxes: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+        """``(N, 4)`` -> ``(N, 4)``."""
+        first, length = (0, size[1]) if self.direction == "horizontal" else (1, size[0])
+        flipped = boxes.copy()
+        flipped[:, first], flipped[:, first + 2] = length - boxes[:, first + 2], length - boxes[:, first]
+        return flipped
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,15 @@ class Rotate:
             if mask.any():
                 turned[n] = self._turn(mask.astype(np.uint8), Image.Resampling.NEAREST) > 0
         return turned
+
+    def apply_boxes(self, boxes: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+        """``(N, 4)`` -> ``(N, 4)``: the smallest box around the four turned corners."""
+        centre = np.asarray([self.centre[0] * size[1], self.centre[1] * size[0]])
+        angle = np.deg2rad(self.angle)
+        turn = np.asarray([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # the y axis points down
+        corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]  # (N, 4, 2)
+        turned = (corners - centre) @ turn.T + centre
+        return np.concatenate([turned.min(axis=1), turned.max(axis=1)], axis=1)
 
     def _turn(self, pixels: NDArray[np.uint8], resampling: Image.Resampling) -> NDArray[np.uint8]:
         height, width = pixels.shape[:2]
