@@ -11,13 +11,13 @@ from torch import Tensor
 from dense.checkpoint.converting import LAYOUTS, Converted, layout, recognise
 from dense.checkpoint.loading import compare
 from dense.checkpoint.reading import read_metadata, read_state_dict
-from dense.checkpoint.writing import save_training_state, save_weights
+from dense.checkpoint.writing import save_detectron2_pickle, save_training_state, save_weights
 from dense.errors import CheckpointError
 
 __all__ = ["convert", "main"]
 
 _OURS = "ours"
-_SUFFIXES = (".safetensors", ".pth")
+_SUFFIXES = (".safetensors", ".pth", ".pkl")
 _EXAMPLES = """layouts:
   {layouts}
 
@@ -26,6 +26,7 @@ examples:
   python tools/convert_checkpoint.py mask2former-swin-tiny/model.safetensors ours.safetensors --like segmenter.safetensors
   python tools/convert_checkpoint.py segmenter.safetensors model.safetensors --to transformers
   python tools/convert_checkpoint.py output/model_final.pth official.pth --to official
+  python tools/convert_checkpoint.py pixpro_base_r50_400ep.pth pixpro.pkl --to detectron2
 """
 
 
@@ -83,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("input", metavar="INPUT", help=".pth, .pkl, .bin or .safetensors; nothing in it is run")
-    parser.add_argument("output", metavar="OUTPUT", help=".safetensors, or .pth with the tensors under `model`")
+    parser.add_argument(
+        "output", metavar="OUTPUT", help=".safetensors; .pth with the tensors under `model`; .pkl as Detectron2 reads it"
+    )
     parser.add_argument("--from", dest="layout_in", choices=names, help="default: recognised by its names")
     parser.add_argument("--to", default=_OURS, choices=names, help="default: %(default)s")
     parser.add_argument("--half", action="store_true", help="store floating-point tensors as float16")
@@ -110,7 +113,10 @@ def _write(target: Path, tensors: dict[str, Tensor], dtype: torch.dtype | None, 
         save_weights(target, tensors, dtype=dtype, metadata=metadata)
         return
     plain = {k: (v.to(dtype) if dtype and v.is_floating_point() else v).clone() for k, v in tensors.items()}
-    save_training_state(target, {"model": plain})
+    if target.suffix == ".pkl":
+        save_detectron2_pickle(target, plain)
+    else:
+        save_training_state(target, {"model": plain})
 
 
 def _compare(tensors: dict[str, Tensor], like: str) -> bool:

@@ -144,7 +144,8 @@ def _read_torch(path: Path) -> Any:  # noqa: ANN401  a checkpoint can hold anyth
                 check_pickles(path, stream)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own warnings say nothing about the file
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([(_Settings, "argparse.Namespace")]):
+                return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
@@ -154,6 +155,16 @@ def _read_torch(path: Path) -> Any:  # noqa: ANN401  a checkpoint can hold anyth
         ) from error
     except Exception as error:  # what torch raises on damaged bytes is without end: struct.error, AssertionError, …
         raise CheckpointError(f"{path}: is no readable checkpoint ({_first_reason(error)}). Download it again.") from error
+
+
+class _Settings:
+    """Stands for ``argparse.Namespace``, in which PixPro and others keep the options of a training: nothing of it is kept."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
 
 
 def _first_reason(error: Exception) -> str:

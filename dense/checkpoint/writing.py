@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from dense.io import atomic_write
 
-__all__ = ["file_hash", "save_training_state", "save_weights"]
+__all__ = ["file_hash", "save_detectron2_pickle", "save_training_state", "save_weights"]
 
 
 def save_weights(
@@ -43,6 +44,13 @@ def save_training_state(path: str | os.PathLike[str], state: Mapping[str, Any]) 
     """Write a training state (model, optimizer, schedule, step) that ``torch.load(weights_only=True)`` reads back."""
     with atomic_write(path, "wb") as stream:
         torch.save(dict(state), stream)
+
+
+def save_detectron2_pickle(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> None:
+    """Write Detectron2's ``.pkl``: arrays, and the mark that lets Detectron2 match names by their endings."""
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    with atomic_write(path, "wb") as stream:
+        pickle.dump({"model": arrays, "__author__": "dense", "matching_heuristics": True}, stream)
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

@@ -1,5 +1,8 @@
 """``build_model``: a configuration → a model on its device, with its weights."""
 
+from collections.abc import Collection
+from typing import Protocol, runtime_checkable
+
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -17,7 +20,15 @@ from dense.errors import ConfigError
 from dense.modeling.meta_archs.detectors import build_detector, is_detector_class
 from dense.registry import load_projects, nearest
 
-__all__ = ["build_model"]
+__all__ = ["FollowsLoading", "build_model"]
+
+
+@runtime_checkable
+class FollowsLoading(Protocol):
+    """A model that has copies of its parts, which MODEL.WEIGHTS may leave behind."""
+
+    def weights_loaded(self, names: Collection[str]) -> None:
+        """Values of these names of the state dict were replaced."""
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
@@ -37,7 +48,9 @@ def build_model(cfg: CfgNode) -> nn.Module:
     kind = META_ARCH_REGISTRY.get(name)
     model: nn.Module = build_detector(cfg) if is_detector_class(kind) else kind(cfg)
     if cfg.MODEL.WEIGHTS:
-        load_checkpoint(model, cfg.MODEL.WEIGHTS)
+        report = load_checkpoint(model, cfg.MODEL.WEIGHTS)
+        if isinstance(model, FollowsLoading):
+            model.weights_loaded(report.loaded)
     return model.to(_device(cfg.MODEL.DEVICE))
 
 

@@ -6,6 +6,7 @@
 ``transformers_mask2former``  the transformers library
 ``detectron2``                ImageNet ResNets of Detectron2
 ``torchvision``               ImageNet ResNets of torchvision
+``pixpro``                    pixel-level pretraining, and what detectors take of it
 ``swin``                      ImageNet Swin Transformers
 ``dinov2``                    plain vision transformers: DINOv2's files, and timm's
 """

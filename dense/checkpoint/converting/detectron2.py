@@ -32,7 +32,7 @@ def _recognises(names: Collection[str]) -> bool:
 
 def _to_ours(tensors: Mapping[str, Tensor]) -> Converted:
     def drop(name: str) -> bool:
-        return is_counter(name) or not name.startswith(_STAGES) or name.startswith("stem.fc.")
+        return not name.startswith(_STAGES) or name.startswith("stem.fc.")
 
     return rename_all(tensors, lambda name: f"backbone.{name}", drop)
 

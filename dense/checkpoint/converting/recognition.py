@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dense.checkpoint.converting.detectron2 import DETECTRON2
+from dense.checkpoint.converting.detectron2 import DETECTRON2, is_counter
 from dense.checkpoint.converting.dinov2 import DINOV2, TIMM_VIT, resize_patch_kernel
 from dense.checkpoint.converting.layout import Converted, Layout
 from dense.checkpoint.converting.official import OFFICIAL
+from dense.checkpoint.converting.pixpro import PIXPRO, detector_part
 from dense.checkpoint.converting.swin import SWIN, resize_bias_table
 from dense.checkpoint.converting.torchvision import TORCHVISION
 from dense.checkpoint.converting.transformers_mask2former import TRANSFORMERS
@@ -17,7 +18,7 @@ from dense.registry import nearest
 
 __all__ = ["LAYOUTS", "Fit", "fit_to_model", "layout", "recognise"]
 
-LAYOUTS = {entry.name: entry for entry in (OFFICIAL, TRANSFORMERS, DETECTRON2, TORCHVISION, SWIN, DINOV2, TIMM_VIT)}
+LAYOUTS = {entry.name: entry for entry in (OFFICIAL, TRANSFORMERS, DETECTRON2, TORCHVISION, PIXPRO, SWIN, DINOV2, TIMM_VIT)}
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 #: where a backbone stands: as the model itself, in a segmenter, below a feature pyramid; a transformer without its adapter
@@ -70,16 +71,39 @@ def fit_to_model(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Fi
         own: the model's state dict.
     """
     plain = _without_wrapper(dict(tensors), own)
-    best, converted = "ours", Converted(_at_its_place(plain, own))
+    origin = {id(tensor): name for name, tensor in plain.items()}
+    best, converted = "ours", _placed(Converted(plain), own, origin)
     for entry in LAYOUTS.values():
         if entry.recognises(plain):
-            other = entry.to_ours(plain)
-            placed = _at_its_place(other.tensors, own)
-            if _rank(placed, own) > _rank(converted.tensors, own):
-                best, converted = entry.name, Converted(placed, other.dropped)
+            other = _placed(entry.to_ours(plain), own, origin)
+            if _rank(other.tensors, own) > _rank(converted.tensors, own):
+                best, converted = entry.name, other
     ready, tables = _at_window_size(converted.tensors, own)
     ready, kernels = _at_patch_size(ready, own)
     return Fit(best, ready, converted.dropped, tables + kernels)
+
+
+def _placed(converted: Converted, own: Collection[str], origin: Mapping[int, str]) -> Converted:
+    """Under the model's names as far as they go, without what only pretraining needs and counters of frozen norms.
+
+    ``origin``: names in the checkpoint by the identity of their tensors.
+    """
+    part = detector_part(converted.tensors, own)
+    placed = _res5_in_head(_at_its_place(part.tensors, own), own)
+    strange = [name for name in placed if is_counter(name) and name not in own]
+    tensors = {name: tensor for name, tensor in placed.items() if name not in strange}
+    left = [converted.tensors[name] for name in part.dropped] + [placed[name] for name in strange]
+    return Converted(tensors, [*converted.dropped, *(origin[id(tensor)] for tensor in left)])
+
+
+def _res5_in_head(tensors: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """C4 detectors have the last stage of the backbone in their head."""
+
+    def place(name: str) -> str:
+        moved = name.replace("backbone.", "roi_heads.", 1)
+        return moved if name.startswith("backbone.res5.") and name not in own and moved in own else name
+
+    return {place(name): tensor for name, tensor in tensors.items()}
 
 
 def _fitting(tensors: Collection[str], own: Collection[str]) -> int:

@@ -7,9 +7,9 @@ from torch import Tensor
 from dense.checkpoint.converting.detectron2 import is_counter, resnet_part
 from dense.checkpoint.converting.layout import Converted, Layout, NameTable, rename_all
 
-__all__ = ["TORCHVISION"]
+__all__ = ["RESNET_NAMES", "TORCHVISION"]
 
-_TABLE = NameTable(
+RESNET_NAMES = NameTable(
     [
         ("stem.conv1.norm.", "bn1."),
         ("stem.conv1.", "conv1."),
@@ -33,7 +33,7 @@ def _recognises(names: Collection[str]) -> bool:
 
 def _to_ours(tensors: Mapping[str, Tensor]) -> Converted:
     def rename(name: str) -> str | None:
-        ours = _TABLE.to_ours(name)
+        ours = RESNET_NAMES.to_ours(name)
         return None if ours is None else f"backbone.{ours}"
 
     return rename_all(tensors, rename, lambda name: is_counter(name) or name.startswith("fc."))
@@ -42,7 +42,7 @@ def _to_ours(tensors: Mapping[str, Tensor]) -> Converted:
 def _from_ours(tensors: Mapping[str, Tensor]) -> Converted:
     def rename(name: str) -> str | None:
         part = resnet_part(name)
-        return None if part is None else _TABLE.to_theirs(part)
+        return None if part is None else RESNET_NAMES.to_theirs(part)
 
     return rename_all(tensors, rename, lambda name: rename(name) is None)
 
