@@ -76,6 +76,7 @@ class Objective(nn.Module):
         self.chunk_size, self.diag_period = chunk_size, diag_period
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self._calls = 0
+        self._wanted: bool | None = None
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -91,6 +92,10 @@ class Objective(nn.Module):
     def begin_step(self, step: int) -> None:
         """Say which step of the optimiser comes, from 0 on; what depends on it reads the buffer ``step``."""
         self.step.fill_(step)
+
+    def want_figures(self, flag: bool) -> None:
+        """Give diagnostics in every training call from now on, or in none, instead of every ``diag_period``-th."""
+        self._wanted = flag
 
     def forward(
         self,
@@ -126,10 +131,11 @@ class Objective(nn.Module):
         return summary(batch.views, batch.scale, labels=batch.labels, seed=int(self.step))
 
     def _diagnostics(self, batch: Batch) -> dict[str, Tensor]:
-        if not self.training or not self.diag_period:
+        if not self.training:
             return {}
+        due = self.diag_period > 0 and self._calls % self.diag_period == 0
         self._calls += 1
-        if (self._calls - 1) % self.diag_period:
+        if not (due if self._wanted is None else self._wanted):
             return {}
         with torch.no_grad():
             return self.diagnose(batch) | {"temperature": 1 / batch.scale.detach()}

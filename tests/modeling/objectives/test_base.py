@@ -98,6 +98,10 @@ def test_objective__diagnostics__every_so_many_training_calls(rows):
     """Catches diagnostics computed in each step, or in evaluation."""
     objective = InfoNCE(diag_period=3)
     assert [bool(objective(rows()).diagnostics) for _ in range(7)] == [True, False, False, True, False, False, True]
+    for flag in (True, False):
+        objective.want_figures(flag)
+        assert [bool(objective(rows()).diagnostics) for _ in range(4)] == [flag] * 4
+    objective.want_figures(True)
     assert not objective.eval()(rows()).diagnostics
 
 
