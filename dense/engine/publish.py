@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -26,6 +26,9 @@ from dense.inference.video_predictor import VideoPredictor
 from dense.inference.world_run import FRAMES, HELD_OUT_SEED, run_world
 from dense.io import atomic_write, read_json, write_json
 
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
 __all__ = ["main", "publish", "without_base"]
 
 _INSTANCE_COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line: 0 done, 1 wrong input."""
     parser = new_parser(
         "publish_model.py",
-        "Turn a checkpoint of a world model into shipped weights and their model card (scores 12 and 40 videos).",
+        "Turn a checkpoint of a world model into shipped weights and their model card; video models are scored.",
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="model_NNNNNNN.pth of a run")
@@ -45,6 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--facts", required=True, type=Path, metavar="FILE", help="JSON: summary, training, licences, …")
     parser.add_argument(
         "--base", type=Path, metavar="FILE", help="published weights of the parts before; only others are written"
+    )
+    parser.add_argument(
+        "--partly-changed", action="store_true", help="parts that --base has may have changed: what differs is written too"
+    )
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="PREFIX", help="leave out tensors whose names begin so (as target_)"
     )
     parser.add_argument("--output", type=Path, default=Path("weights"), metavar="DIR", help="default %(default)s")
     arguments = parser.parse_args(argv)
@@ -67,31 +76,24 @@ def publish(arguments: argparse.Namespace) -> Path:
     facts = read_json(arguments.facts)
     if not isinstance(facts, dict):
         raise DataError(f"{arguments.facts}: is a {type(facts).__name__}, expected an object with summary, training, licences.")
-    tensors, base = {**state["model"], **state.get("averaged", {})}, {}
-    if arguments.base is not None:
-        tensors, base = (
-            without_base(tensors, arguments.base),
-            {"base": arguments.base.name, "base_sha256": file_hash(arguments.base)},
-        )
+    tensors = {**state["model"], **state.get("averaged", {})}
+    tensors = {name: t for name, t in tensors.items() if not name.startswith(tuple(arguments.without))}
     cfg = load_config(arguments.config_file)
-    source = load_model(cfg)
+    metadata = {"config": cfg.dump()}
+    if arguments.base is not None:
+        tensors = without_base(tensors, arguments.base, arguments.partly_changed)
+        metadata |= {"base": arguments.base.name, "base_sha256": file_hash(arguments.base)}
     path = arguments.output / f"{arguments.name}.safetensors"
-    categories = json.dumps(source.categories)
-    save_weights(path, tensors, dtype=torch.float16, metadata={"config": cfg.dump(), "categories": categories, **base})
-    predictor = VideoPredictor(path)
-    with tempfile.TemporaryDirectory() as folder:
-        instances = cfg.MODEL.MASK_FORMER.TEST.TASK == "vis"
-        figures = _instance_figures(predictor, Path(folder)) if instances else _map_figures(path, Path(folder))
+    scored = _scored if cfg.DATASETS.TEST else _written
+    measured = scored(cfg, path, tensors, metadata)
     card = {
         "name": arguments.name,
         **facts,
         "config": str(arguments.config_file),
         "steps": int(state["step"]),
-        "parameters": sum(p.numel() for p in predictor.model.parameters()),
         "bytes": path.stat().st_size,
         "sha256": file_hash(path),
-        "evaluation": f"held-out world videos of seed {HELD_OUT_SEED}, 24 frames of 192x320",
-        "figures": figures,
+        **measured,
     }
     write_json(path.with_suffix(".json"), card, indent=1)
     with atomic_write(path.with_suffix(".md")) as stream:
@@ -99,27 +101,59 @@ def publish(arguments: argparse.Namespace) -> Path:
     return path
 
 
-def without_base(tensors: dict[str, torch.Tensor], base: Path) -> dict[str, torch.Tensor]:
+def without_base(tensors: dict[str, torch.Tensor], base: Path, partly_changed: bool = False) -> dict[str, torch.Tensor]:
     """The tensors that ``base`` does not have.
 
-    Raises: CheckpointError if one that it has is not the same: then it is not what was trained over.
+    Args:
+        tensors: of the whole model.
+        base: published weights that it was trained over.
+        partly_changed: also those that have other values there, because they were trained on.
+
+    Raises: CheckpointError if one that it has is not the same, unless ``partly_changed``: then it is not what was trained over.
     """
     known = read_state_dict(base)
     kept = {name: tensor for name, tensor in tensors.items() if name not in known}
-    changed = [n for n, t in tensors.items() if n in known and not torch.equal(t.to(known[n].dtype), known[n])]
-    if changed:
+    changed = [n for n, t in tensors.items() if n in known and not _equal(t, known[n])]
+    if changed and not partly_changed:
         raise CheckpointError(f"{base}: {changed[0]} and {len(changed) - 1} more have other values in the checkpoint.")
-    return kept
+    return {**kept, **{name: tensors[name] for name in changed}}
+
+
+def _equal(tensor: torch.Tensor, known: torch.Tensor) -> bool:
+    return tensor.shape == known.shape and torch.equal(tensor.to(known.dtype), known)
+
+
+def _written(cfg: "CfgNode", path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> dict[str, Any]:
+    """Of a pretraining, which has no test sets: the figures are among the facts."""
+    save_weights(path, tensors, dtype=torch.float16, metadata=metadata)
+    return {"parameters": sum(t.numel() for t in tensors.values() if t.is_floating_point())}
+
+
+def _scored(cfg: "CfgNode", path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> dict[str, Any]:
+    """Of a video model: figures on held-out videos."""
+    categories = json.dumps(load_model(cfg).categories)
+    save_weights(path, tensors, dtype=torch.float16, metadata={**metadata, "categories": categories})
+    predictor = VideoPredictor(path)
+    with tempfile.TemporaryDirectory() as folder:
+        task = cfg.MODEL.MASK_FORMER.TEST.TASK
+        figures = _instance_figures(predictor, Path(folder)) if task == "vis" else _map_figures(path, Path(folder), task)
+    return {
+        "parameters": sum(p.numel() for p in predictor.model.parameters()),
+        "evaluation": f"held-out world videos of seed {HELD_OUT_SEED}, 24 frames of 192x320",
+        "figures": figures,
+    }
 
 
 def _instance_figures(predictor: VideoPredictor, folder: Path) -> dict[str, dict[str, Any]]:
     return {f"{n} videos": _rounded(run_world(predictor, folder / str(n), n).scores) for n in _SIZES}
 
 
-def _map_figures(weights: Path, folder: Path) -> dict[str, dict[str, Any]]:
-    """Panoptic and semantic figures of the same weights on the same scenes."""
+def _map_figures(weights: Path, folder: Path, trained: str) -> dict[str, dict[str, Any]]:
+    """Panoptic and semantic figures of the same weights on the same scenes; semantic ones alone if trained for those."""
     figures = {}
     for task, (layout, kind) in {"vps": ("vipseg", "video_panoptic"), "vss": ("vspw", "video_semantic")}.items():
+        if trained == "vss" and task == "vps":
+            continue
         make_map_world(folder / f"world_{layout}", layout, WorldParameters(HELD_OUT_SEED, 0, _MAP_VIDEOS, FRAMES, 192, 320, 1))
         keys = ["MODEL.MASK_FORMER.TEST.TASK", task, "DATASETS.TEST", (f"world_{layout}_val",), "OUTPUT_DIR", str(folder)]
         source = load_model(weights, [*keys, "DATASETS.DATASET_TYPE_TEST", [kind]])

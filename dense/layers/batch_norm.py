@@ -13,8 +13,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
     """Batch norm over all processes; ``nn.SyncBatchNorm`` where that works, which is on GPUs only.
 
     It is no subclass of ``nn.SyncBatchNorm`` because ``DistributedDataParallel`` refuses those on CPUs. Names in the state dict
-    are those of ``nn.BatchNorm2d``. On CPUs input and gradient are brought to one memory layout: with a batch of one image,
-    torch 2.14.1 returns wrong gradients where one is channels-first and the other channels-last.
+    are those of ``nn.BatchNorm2d``. On CPUs input and gradient of a batch of one image are brought to one memory layout: torch
+    2.14.1 returns wrong gradients where one is channels-first and the other channels-last.
     """
 
     process_group = None  # all processes; nn.SyncBatchNorm.forward reads it
@@ -33,6 +33,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
             return nn.SyncBatchNorm.forward(self, x)  # type: ignore[arg-type]
         if self.training and process_count() > 1:
             return self._over_processes(x)
+        if len(x) > 1:
+            return _BatchNorm.forward(self, x)
         out = _BatchNorm.forward(self, x.contiguous())
         if out.requires_grad:
             out.register_hook(Tensor.contiguous)

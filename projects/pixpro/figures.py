@@ -6,9 +6,10 @@ import math
 import torch
 from torch import Tensor
 
+from dense.modeling.objectives.diagnostics import CollapseWatch, dimension_std, effective_rank, uniformity
 from dense.projects.pixpro.pairs import PairTables
 
-__all__ = ["CollapseWatch", "pair_figures", "spread_figures"]
+__all__ = ["FeatureWatch", "pair_figures", "spread_figures"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,52 +58,35 @@ def spread_figures(rows: Tensor) -> dict[str, float]:
     Args:
         rows: ``(R, C)``; of more than 2,048, evenly spaced ones are taken.
 
-    Returns: ``channel_std``, mean over the channels (healthy: about 1/√C); ``effective_rank``, exp of the entropy of the
-        singular values of the centred features; ``uniformity``, log of the mean of exp(−2·d²) over pairs, with at least two
-        rows; ``feature_rank_limit`` and ``feature_std_limit``, below which features count as collapsed.
+    Returns: ``channel_std``, mean over the channels (healthy: about 1/√C); ``effective_rank``; ``uniformity``, with two
+        rows at least; ``feature_rank_limit`` and ``feature_std_limit``, below which features count as collapsed. See
+        ``dense.modeling.objectives.diagnostics``.
     """
     rows = rows[:: math.ceil(len(rows) / _ROWS)].float()
-    count, channels = rows.shape
-    values = torch.linalg.svdvals(rows - rows.mean(0))
-    share = values / values.sum().clamp(min=1e-12)
-    figures = {
-        "channel_std": float(rows.std(0, correction=0).mean()),
-        "effective_rank": float(torch.special.entr(share).sum().exp()),
-    }
-    if count > 1:
-        exponents = (4 * (rows @ rows.T) - 4).fill_diagonal_(-torch.inf)  # −2·d² with d² = 2 − 2 cos
-        figures["uniformity"] = float(exponents.flatten().logsumexp(0)) - math.log(count * (count - 1))
-    figures["feature_rank_limit"] = max(2.0, 0.05 * min(count - 1, channels))
-    figures["feature_std_limit"] = 0.1 / math.sqrt(channels)
-    return figures
+    limits = CollapseWatch(*rows.shape)
+    figures = {"channel_std": float(dimension_std(rows)), "effective_rank": float(effective_rank(rows))}
+    if len(rows) > 1:
+        figures["uniformity"] = float(uniformity(rows))
+    return {**figures, "feature_rank_limit": limits.least_rank, "feature_std_limit": limits.least_std}
 
 
-class CollapseWatch:
-    """Says once, in one line, that features have become constant.
+class FeatureWatch:
+    """Says once, in one line of the log, that features have become constant.
 
     Args:
         patience: reports in a row that must say so.
     """
 
     def __init__(self, patience: int = 100) -> None:
-        self.patience, self.bad, self.warned = patience, 0, False
+        self.warned = False
+        self._watch = CollapseWatch(2, 1, patience)  # its limits come with each report
 
     def report(self, figures: dict[str, float]) -> bool:
         """Take the next figures of ``spread_figures``; True if the warning was logged now."""
-        rank, std = figures["effective_rank"], figures["channel_std"]
-        collapsed = rank < figures["feature_rank_limit"] or std < figures["feature_std_limit"]
-        self.bad = self.bad + 1 if collapsed else 0
-        if self.bad < self.patience or self.warned:
+        self._watch.least_rank, self._watch.least_std = figures["feature_rank_limit"], figures["feature_std_limit"]
+        message = self._watch.update(figures["effective_rank"], figures["channel_std"])
+        if message is None or self.warned:
             return False
         self.warned = True
-        logger.warning(
-            "features have collapsed: effective rank %.1f (limit %.1f), standard deviation %.4f (limit %.4f) in %d reports in a"
-            " row. Likely causes: no propagation or predictor, learning rate too high, momentum too low at the start,"
-            " temperature.",
-            rank,
-            figures["feature_rank_limit"],
-            std,
-            figures["feature_std_limit"],
-            self.patience,
-        )
+        logger.warning("%s", message)
         return True

@@ -38,6 +38,9 @@ class InstanceConsistency(nn.Module):
     def begin_step(self, step: int) -> None:
         """Nothing here depends on the step."""
 
+    def want_figures(self, flag: bool) -> None:
+        """There are none."""
+
     def figures(self) -> dict[str, float]:
         """Nothing beside the loss."""
         return {}
@@ -67,6 +70,10 @@ class RegisteredObjective(nn.Module):
             follow(step)
         elif isinstance(getattr(self.objective, "step", None), Tensor):
             self.objective.step.fill_(step)  # type: ignore[operator, union-attr]
+
+    def want_figures(self, flag: bool) -> None:
+        """Whether the next call shall compute its diagnostics."""
+        self.objective.want_figures(flag)  # type: ignore[operator]
 
     def figures(self) -> dict[str, float]:
         """Terms and diagnostics of the last call."""

@@ -9,7 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dense.projects.pixpro.building import Encoder, InstanceBranch, PixelBranch, pretrainer_parts
-from dense.projects.pixpro.figures import CollapseWatch, pair_figures, spread_figures
+from dense.projects.pixpro.figures import FeatureWatch, pair_figures, spread_figures
 from dense.projects.pixpro.instance import pooled
 from dense.projects.pixpro.losses import unit_rows
 from dense.projects.pixpro.momentum import Momentum, frozen_copy
@@ -60,7 +60,7 @@ class PixelPretrainer(nn.Module):
         for name in _COPIED:
             setattr(self, f"target_{name}", frozen_copy(getattr(self, name)) if name in self._copied else None)
         pairs = [(getattr(self, name), getattr(self, f"target_{name}")) for name in self._copied]
-        self.momentum, self.watch = Momentum(pairs, *momentum), CollapseWatch(patience)
+        self.momentum, self.watch = Momentum(pairs, *momentum), FeatureWatch(patience)
         self._due: int | None = None  # step whose momentum update is still to be done
         self._wanted = False
         self._figures: dict[str, float] = {}
@@ -89,6 +89,8 @@ class PixelPretrainer(nn.Module):
     def want_figures(self, flag: bool) -> None:
         """See ``dense.modeling.training_protocols.ReportsFigures``."""
         self._wanted = flag
+        if self.instance_objective is not None:
+            self.instance_objective.want_figures(flag)
 
     def training_figures(self) -> dict[str, float]:
         """Figures of the last forward before which they were wanted; see ``dense.projects.pixpro.figures``."""

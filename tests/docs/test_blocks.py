@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-SLOW = {"checkpoints", "own-dataset", "predict", "quickstart", "train"}  # pages that start models several times
+SLOW = {"checkpoints", "own-dataset", "predict", "pretrain", "quickstart", "train"}  # pages that start models several times
 _FENCE = re.compile(
     r"(?:<!-- not run: (?P<why>[^\n]*?) -->\n)?^(?P<mark>`{3,})(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^(?P=mark)$", re.M | re.S
 )

@@ -24,8 +24,8 @@ from dense.modeling import build_model
 from dense.modeling.training_protocols import FollowsTraining, ReportsFigures
 
 FILES = Path(__file__).resolve().parents[1] / "data" / "configs"
-CONFIGS = {"two_branch_toy": FILES / "two_branch_toy.yaml"}
-SIZE = {"two_branch_toy": 32}  # views, pixels
+CONFIGS = {name: FILES / f"{name}.yaml" for name in ("two_branch_toy", "pixpro_small")}
+SIZE = {"two_branch_toy": 32, "pixpro_small": 64}  # views, pixels
 
 
 @META_ARCH_REGISTRY.register()
