@@ -183,7 +183,7 @@ def test_two_processes__half_batches__numbers_of_one(outcomes, name, case):
         assert one["shared"]
         for ours, theirs in zip(one["losses"], alone["losses"], strict=True):
             assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
-        assert worst(one["weights"], alone["weights"]) < 1e-5
+        assert worst(one["weights"], alone["weights"]) < 5e-5  # float32; sums in another order
     assert worst(both[0]["weights"], both[1]["weights"]) == 0
     assert len({row["total_loss"] for row in alone["losses"]}) == 3
 
