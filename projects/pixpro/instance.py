@@ -4,16 +4,15 @@
 ``dense.modeling.objectives.OBJECTIVES`` serves as well, on the pooled projections of the online network.
 """
 
-import importlib
 from collections.abc import Sequence
-from typing import Any
 
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dense.errors import ConfigError
-from dense.modeling import registries
+from dense.modeling.objectives import build_objective, objective_node
+from dense.modeling.registries import OBJECTIVES
 
 __all__ = ["InstanceConsistency", "RegisteredObjective", "build_instance_objective", "instance_node", "pooled"]
 
@@ -85,23 +84,14 @@ def build_instance_objective(cfg: CfgNode) -> InstanceConsistency | RegisteredOb
     name = cfg.PRETRAIN.INSTANCE.NAME
     if name == _OFFICIAL:
         return InstanceConsistency()
-    registry = getattr(registries, "OBJECTIVES", ())
-    if name not in registry:
-        raise ConfigError(f"PRETRAIN.INSTANCE.NAME: unknown {name!r}. Known: {', '.join([_OFFICIAL, *registry])}.")
+    if name not in OBJECTIVES:
+        raise ConfigError(f"PRETRAIN.INSTANCE.NAME: unknown {name!r}. Known: {', '.join([_OFFICIAL, *OBJECTIVES])}.")
     node = cfg.PRETRAIN.INSTANCE.clone()
     node.defrost()
     node.DIM = cfg.PRETRAIN.PROJECTOR_OUT  # of queues and prototypes
-    return RegisteredObjective(_objectives().build_objective(node))
+    return RegisteredObjective(build_objective(node))
 
 
 def instance_node() -> CfgNode:
     """Keys of PRETRAIN.INSTANCE: NAME "", WEIGHT 1, and those of every objective."""
-    try:
-        node: CfgNode = _objectives().objective_node()
-    except ModuleNotFoundError:
-        node = CfgNode({"NAME": "", "WEIGHT": 1.0})
-    return node
-
-
-def _objectives() -> Any:  # noqa: ANN401
-    return importlib.import_module("dense.modeling.objectives")
+    return objective_node()
