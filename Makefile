@@ -22,7 +22,7 @@ endif
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo eval-world test test-slow test-long fuzz lint docs bench wheel try-wheel doctor clean clean-all
+.PHONY: help setup demo demo-words eval-world test test-slow test-long fuzz lint docs bench wheel try-wheel doctor clean clean-all
 
 help: ## this list
 	@echo "make …"
@@ -33,6 +33,9 @@ setup: ## make or repair .venv: pinned packages, Detectron2, operators (a few mi
 
 demo: setup ## segment and track a made-up video, or yours: make demo INPUT=video.mp4
 	@$(PY) -m dense demo-world $(if $(INPUT),--input "$(INPUT)")
+
+demo-words: setup ## find words in made-up pictures: make demo-words WORDS="striped triangle, red disc"
+	@$(PY) -m dense demo-words $(if $(WORDS),--words "$(WORDS)")
 
 eval-world: setup ## score the weights of this repository on the procedural world
 	@$(PY) -m dense eval-world

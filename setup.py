@@ -48,6 +48,7 @@ class BuildWithData(build_py):
             "constraints.txt",
             "requirements-detectron2.txt",
             "configs/**/*.yaml",
+            "configs/**/*.json",
             "weights/*.md",
             "weights/*.json",
         ):

@@ -11,7 +11,7 @@ from typing import Any
 
 from dense.errors import DenseError
 
-__all__ = ["ROOT", "datasets_in", "link_world", "mean_and_spread", "run_tool"]
+__all__ = ["ROOT", "datasets_in", "link_world", "mean_and_spread", "run_tool", "train"]
 
 ROOT = Path(__file__).resolve().parent.parent
 """Folder of the repository."""
@@ -51,3 +51,17 @@ def mean_and_spread(runs: Sequence[Mapping[str, float]], figures: Sequence[str])
         spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
         row[figure] = f"{statistics.mean(values):.1f}{spread}"
     return row
+
+
+def train(config: Path, output: Path, keys: Sequence[object], datasets: Path) -> Path:
+    """Train below ``output`` unless that is done; a run that was interrupted goes on.
+
+    Returns: the weights. Raises: DenseError if it fails.
+    """
+    final = output / "model_final.safetensors"
+    if not final.exists():
+        sys.stdout.write(f"== {output.name}\n")
+        sys.stdout.flush()
+        settings = ["OUTPUT_DIR", str(output), *map(str, keys)]
+        run_tool("train_net.py", ["--resume", "--config-file", str(config), *settings], datasets)
+    return final

@@ -24,6 +24,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo-world": Command("dense.inference.demo_world:main", "segment and track a video of the procedural world, or yours"),
+    "demo-words": Command("dense.inference.demo_words:main", "find any words in pictures of the procedural world"),
     "demo-video": Command("dense.inference.demo_video:main", "segment and track a video with any configuration and weights"),
     "demo-image": Command("dense.inference.demo_image:main", "segment pictures with any configuration and weights"),
     "train": Command("dense.engine.command:main", "train any system from its configuration"),

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from dense.errors import DataError
 
-__all__ = ["atomic_write", "read_json", "to_plain", "write_json"]
+__all__ = ["atomic_write", "parse_json", "read_json", "to_plain", "write_json"]
 
 
 @contextmanager
@@ -77,6 +77,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401  the shape o
         raise DataError(f"{source}: cannot be read ({error.strerror or error}).") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{source}: is not UTF-8 text (byte {error.start}). Expected a JSON file.") from error
+    return parse_json(text, str(source))
+
+
+def parse_json(text: str, source: str) -> Any:  # noqa: ANN401
+    """What a text in JSON means. Raises: DataError as ``read_json``; ``source`` stands for the file's name."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

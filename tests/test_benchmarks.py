@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import real_videos
+from benchmarks import real_videos, world_words
 from benchmarks.report import promises, report
 from dense.data.formats.video_results import parse_video_results
 from dense.data.formats.youtube_vis import parse_youtube_vis
+from dense.data.world import make_word_world
+from dense.io import read_json, write_json
 
 ROW = {"case": "sum", "by": "peer", "ms": 2.0, "ours faster": 3.0, "ours smaller": 5.0}
 
@@ -59,3 +61,20 @@ def test_real_videos__several_tracks__best_is_not_first():
     results = [{"video_id": 1, "category_id": 1, "score": s, "segmentations": [m]} for s, m in ((0.9, half), (0.4, mask))]
     assert real_videos.best_and_first_iou(dataset, parse_video_results(results, dataset)) == {"cat": (100.0, 50.0)}
     assert real_videos.best_and_first_iou(dataset, []) == {"cat": (0.0, 0.0)}
+
+
+def test_by_chance__perfect_detections__hit_as_often_as_chance_does(tmp_path):
+    """Catches a baseline that keeps what the detector knew of categories, or one that finds nothing at all."""
+    make_word_world(tmp_path, train_images=0, valid_images=12, size=(64, 96), workers=1)
+    annotations = tmp_path / "annotations/instances_valid.json"
+    content = read_json(annotations)
+    kept = ("image_id", "category_id", "bbox", "segmentation")
+    ids = [category["id"] for category in content["categories"]]
+    results = [{**{k: item[k] for k in kept}, "score": 1.0} for item in content["annotations"]]
+    write_json(tmp_path / "all.json", [{**item, "category_id": i} for item in results for i in ids])
+    write_json(tmp_path / "right.json", results)
+    few, many = (
+        world_words.by_chance(annotations, tmp_path / "images/valid", tmp_path / n, 0) for n in ("right.json", "all.json")
+    )
+    assert 0 < few["bbox/AP50"] < 8  # one in 56 is right by chance, and alone in its category oftener than that
+    assert few["bbox/AP50"] < many["bbox/AP50"] < 40

@@ -1,8 +1,9 @@
 """Checkpoints: reading without running code, loading with a report of every key, writing atomically.
 
 ``loading``     ``load_checkpoint`` and its report (start here)
-``reading``     safetensors, ``.pth`` (weights only), legacy ``.pkl``
+``reading``     safetensors, ``.pth`` (weights only), legacy ``.pkl``, ``.npz``, Flax
 ``pickled``     the reader behind ``.pkl``: arrays and containers only
+``array_archive``, ``flax_state``: those behind ``.npz`` and Flax's MessagePack
 ``converting``  layouts of others → our names and back
 ``command``     the ``convert-checkpoint`` command
 ``writing``     model files (safetensors with a header) and training states

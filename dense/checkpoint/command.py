@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dense.checkpoint.array_archive import save_array_archive
 from dense.checkpoint.converting import LAYOUTS, Converted, layout, recognise
 from dense.checkpoint.loading import compare
 from dense.checkpoint.reading import read_metadata, read_state_dict
@@ -17,7 +18,7 @@ from dense.errors import CheckpointError
 __all__ = ["convert", "main"]
 
 _OURS = "ours"
-_SUFFIXES = (".safetensors", ".pth", ".pkl")
+_SUFFIXES = (".safetensors", ".pth", ".pkl", ".npz")
 _EXAMPLES = """layouts:
   {layouts}
 
@@ -27,6 +28,7 @@ examples:
   python tools/convert_checkpoint.py segmenter.safetensors model.safetensors --to transformers
   python tools/convert_checkpoint.py output/model_final.pth official.pth --to official
   python tools/convert_checkpoint.py pixpro_base_r50_400ep.pth pixpro.pkl --to detectron2
+  python tools/convert_checkpoint.py pretrained_dito_large/checkpoint_0 dito_large.safetensors
 """
 
 
@@ -83,9 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES.format(layouts=rows),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("input", metavar="INPUT", help=".pth, .pkl, .bin or .safetensors; nothing in it is run")
+    parser.add_argument("input", metavar="INPUT", help=".pth, .pkl, .bin, .safetensors, .npz or Flax; nothing in it is run")
     parser.add_argument(
-        "output", metavar="OUTPUT", help=".safetensors; .pth with the tensors under `model`; .pkl as Detectron2 reads it"
+        "output", metavar="OUTPUT", help=".safetensors, .npz; .pth with the tensors under `model`; .pkl as Detectron2 reads it"
     )
     parser.add_argument("--from", dest="layout_in", choices=names, help="default: recognised by its names")
     parser.add_argument("--to", default=_OURS, choices=names, help="default: %(default)s")
@@ -115,6 +117,8 @@ def _write(target: Path, tensors: dict[str, Tensor], dtype: torch.dtype | None, 
     plain = {k: (v.to(dtype) if dtype and v.is_floating_point() else v).clone() for k, v in tensors.items()}
     if target.suffix == ".pkl":
         save_detectron2_pickle(target, plain)
+    elif target.suffix == ".npz":
+        save_array_archive(target, plain)
     else:
         save_training_state(target, {"model": plain})
 

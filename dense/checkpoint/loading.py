@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,17 @@ from dense.checkpoint.converting import fit_to_model
 from dense.checkpoint.reading import find_tensors, read_state_dict
 from dense.errors import CheckpointError
 
-__all__ = ["KeyReport", "compare", "load_checkpoint"]
+__all__ = ["CompletesCheckpoints", "KeyReport", "compare", "load_checkpoint"]
 
 logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class CompletesCheckpoints(Protocol):
+    """A model with parts that begin as copies of other parts, of which a pretraining file holds only one."""
+
+    def completed_checkpoint(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The checkpoint's tensors under the model's names, with those of such parts added where they are missing."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +102,15 @@ def load_checkpoint(
     name = "state dict" if isinstance(source, Mapping) else str(source)
     own = model.state_dict()
     fit = fit_to_model(find_tensors(source, name) if isinstance(source, Mapping) else read_state_dict(source), own)
-    report = compare(fit.tensors, own, dropped=fit.dropped, resized=fit.resized, layout=fit.layout)
+    tensors = model.completed_checkpoint(fit.tensors) if isinstance(model, CompletesCheckpoints) else fit.tensors
+    report = compare(tensors, own, dropped=fit.dropped, resized=fit.resized, layout=fit.layout)
     if not report.loaded:
         raise CheckpointError(f"{name}: no key fits the model ({report.summary()}). Is it a checkpoint of another model?")
     if strict and (report.unused or report.missing or report.mismatched):
         raise CheckpointError(f"{name}: does not fit exactly: {report.summary()}.")
     with torch.no_grad():
         for key in report.loaded:
-            own[key].copy_(fit.tensors[key])
+            own[key].copy_(tensors[key])
     if report.layout != "ours":
         logger.info("%s: has the %s layout; %s", name, report.layout, report.summary())
     if report.unused or report.missing or report.mismatched:

@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dense.checkpoint.array_archive import read_array_archive
+from dense.checkpoint.flax_state import is_flax, read_flax
 from dense.checkpoint.inspection import check_archive, check_pickles, is_archive
 from dense.checkpoint.pickled import read_arrays
 from dense.checkpoint.writing import file_hash
@@ -31,9 +33,9 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Tensors of a checkpoint by name.
 
     Args:
-        path: ``.safetensors``, ``.pth`` / ``.pt`` or Detectron2's ``.pkl``; see ``find_tensors``. A safetensors file may hold
-            the later parts of a model only: its header's ``base`` names the file beside it that has the others, and
-            ``base_sha256`` its digest.
+        path: ``.safetensors``, ``.pth`` / ``.pt``, Detectron2's ``.pkl``, NumPy's ``.npz`` or Flax's MessagePack; see
+            ``find_tensors``. A safetensors file may hold the later parts of a model only: its header's ``base`` names the file
+            beside it that has the others, and ``base_sha256`` its digest.
 
     Returns: name → CPU tensor.
     Raises: CheckpointError for anything else.
@@ -101,7 +103,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{source}: cannot be read ({error.strerror or error}).") from error
     if source.is_dir():
-        raise CheckpointError(f"{source}: is a folder, expected a checkpoint file.")
+        raise CheckpointError(f"{source}: is a folder, expected a checkpoint file.{_orbax_advice(source)}")
     if size == 0:
         raise CheckpointError(f"{source}: is empty (0 bytes). Expected a checkpoint file.")
     _refuse_other_files(source)
@@ -109,11 +111,26 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         content: Any = _read_safetensors(source)
     elif source.suffix == ".pkl":
         content = _read_pickle(source)
+    elif source.suffix == ".npz":
+        content = read_array_archive(source)
+    elif is_flax(source):
+        content = read_flax(source)
     else:
         content = _read_torch(source)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{source}: holds a {type(content).__name__}, expected a state dict.")
     return content
+
+
+def _orbax_advice(folder: Path) -> str:
+    """What to do with a folder of Orbax or T5X, JAX's other formats."""
+    marks = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "checkpoint")
+    if not any((folder / mark).exists() for mark in marks):
+        return ""
+    return (
+        " It looks like one of JAX's (Orbax, T5X): restore it there and save the flattened tree with"
+        " `numpy.savez(FILE, **{'path/of/keys': array, …})`; the .npz is read here."
+    )
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -54,10 +54,18 @@ def _input(cfg: CfgNode) -> None:
     views.SMALL_SIZE = 96  # their side, pixels
     views.SMALL_AREA = (0.05, 0.14)  # their share of the image's area
     views.REDUCED_DECODING = True  # decode JPEGs much larger than their views at 1/2, 1/4 or 1/8; coordinates stay exact
+    captions = node.CAPTIONS = CfgNode()  # images of image-text pretraining; see dense.data.loaders.captions_config
+    captions.SIZE = 224  # side, pixels
+    captions.MIN_AREA = 0.9  # least share of the picture's area that an image shows
+    captions.ASPECT = (0.75, 1.3333333333333333)  # range of the crop's width over height, before it is made square
+    captions.INTERPOLATION = "bicubic"  # or bilinear; both without aliasing
+    captions.FLIP = False  # mirror every second image; captions that say left and right are wrong then
+    captions.IMAGE_COLUMN = captions.CAPTION_COLUMN = ""  # columns of CSV, TSV, JSONL; empty = a usual name
 
 
 def _solver(cfg: CfgNode) -> None:
     cfg.SOLVER.OPTIMIZER = "ADAMW"  # or SGD, LARS
+    cfg.SOLVER.BETAS = (0.9, 0.999)  # AdamW's decay of the means of gradient and squared gradient
     cfg.SOLVER.LARS = CfgNode()  # SGD whose steps are scaled by each tensor's norm; vectors are neither scaled nor decayed
     cfg.SOLVER.LARS.TRUST, cfg.SOLVER.LARS.EPS = 0.001, 1e-8  # relative length of a step; added to the gradient's norm
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1  # rate's factor of parameters with "backbone" in their module path; not for LARS

@@ -65,9 +65,6 @@ WITHOUT_EFFECT: frozenset[str] = frozenset(
 UNSUPPORTED: frozenset[str] = frozenset(
     {
         "DATALOADER.ASPECT_RATIO_GROUPING",  # batches are drawn in the sampler's order, or resuming would not be exact
-        "DATALOADER.REPEAT_SQRT",
-        "DATALOADER.REPEAT_THRESHOLD",
-        "DATALOADER.SAMPLER_TRAIN",
         "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA",
         "INPUT.SIZE_DIVISIBILITY",
         "SOLVER.REFERENCE_WORLD_SIZE",

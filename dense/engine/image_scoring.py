@@ -9,16 +9,19 @@ import numpy as np
 from torch import nn
 
 from dense.config.architectures import is_detector, needs_masks
-from dense.data.datasets import resolve_instances, resolve_panoptic, resolve_semantic
+from dense.data.categories import WordSplit
+from dense.data.datasets import novel_names, resolve_federated, resolve_instances, resolve_panoptic, resolve_semantic
 from dense.data.datasets.pascal_voc import VocSource
 from dense.data.formats.coco import ImageDataset
 from dense.data.formats.coco_panoptic import PanopticDataset
-from dense.data.formats.image_results import image_result_to_detections, panoptic_result_record, write_detections
+from dense.data.formats.image_results import Detection, image_result_to_detections, panoptic_result_record, write_detections
 from dense.data.formats.png_ids import write_id_map, write_label_map
 from dense.engine.launch import Process
 from dense.engine.result_files import score_written
 from dense.errors import ConfigError
 from dense.evaluation.instances import evaluate_instances
+from dense.evaluation.lvis import evaluate_lvis, evaluate_lvis_fixed
+from dense.evaluation.open_vocabulary import evaluate_open_vocabulary
 from dense.evaluation.panoptic import evaluate_panoptic
 from dense.evaluation.pascal_voc import evaluate_voc
 from dense.evaluation.semantic import ConfusionMatrix
@@ -31,22 +34,18 @@ from dense.structures import ImageResult
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-__all__ = ["score_instances", "score_panoptic", "score_semantic"]
+__all__ = ["score_federated", "score_instances", "score_panoptic", "score_semantic"]
 
 
 def score_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
-    """Writes ``results.json`` (boxes and masks); average precision of the masks, for a detector of its boxes too."""
+    """Writes ``results.json`` (boxes and masks); average precision of the masks, for a detector of its boxes too.
+
+    A set with novel categories gets the figures of ``evaluate_open_vocabulary`` too.
+    """
     source = resolve_instances(name)
     dataset = source.read(masks=needs_masks(cfg))
-    predictor = _predictor(cfg, model, dataset.category_names, "instance")
-    ids = [category.id for category in dataset.categories]
-    found = [
-        detection
-        for image, result in _predictions(predictor, dataset, process)
-        for detection in image_result_to_detections(result, image.id, ids)
-    ]
-    detections = sorted(process.gather(found), key=lambda d: (d.image_id, -d.score))
-    if not process.is_main:
+    detections = _detections(cfg, model, dataset, process)
+    if detections is None:
         return {}
     path = folder / "results.json"
     write_detections(path, detections)
@@ -55,12 +54,68 @@ def score_instances(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, p
         return _prefixed("bbox", figures)
     if not is_detector(cfg):
         return score_written(name, path, lambda: evaluate_instances(dataset, detections))
+    novel = novel_names(name)
     both: dict[str, float] = {}
-    overlaps: tuple[Literal["bbox", "segm"], ...] = ("bbox", "segm") if needs_masks(cfg) else ("bbox",)
-    for overlap in overlaps:
+    for overlap in _overlaps(cfg):
         figures = score_written(name, path, partial(evaluate_instances, dataset, detections, overlap))
+        if figures and novel:
+            split = WordSplit(tuple(word for word in dataset.category_names if word not in novel), novel)
+            figures = _with_parts(figures, evaluate_open_vocabulary(dataset, detections, split, overlap))
         both |= _prefixed(overlap, figures)
     return both
+
+
+def score_federated(cfg: "CfgNode", model: nn.Module, name: str, folder: Path, process: Process) -> dict[str, float]:
+    """Writes ``results.json``; AP of LVIS, fixed AP (``fixed_AP`` …), and AP of base and novel (rare) categories.
+
+    A detector's boxes are scored, and with MODEL.MASK_ON its masks; of other models the masks.
+    """
+    truth = resolve_federated(name).read(masks=needs_masks(cfg))
+    dataset = truth.objects
+    detections = _detections(cfg, model, dataset, process)
+    if detections is None:
+        return {}
+    path = folder / "results.json"
+    write_detections(path, detections)
+    split = WordSplit(
+        tuple(category.name for category in dataset.categories if truth.frequencies[category.id] != "r"),
+        tuple(category.name for category in dataset.categories if truth.frequencies[category.id] == "r"),
+    )
+    both: dict[str, float] = {}
+    for overlap in _overlaps(cfg):
+        figures = score_written(name, path, partial(evaluate_lvis, truth, detections, overlap))
+        if figures:
+            fixed = evaluate_lvis_fixed(truth, detections, overlap)
+            figures |= {f"fixed_{key}": fixed[key] for key in ("AP", "APr", "APc", "APf")}
+            figures = _with_parts(figures, evaluate_open_vocabulary(truth, detections, split, overlap))
+        both |= _prefixed(overlap, figures)
+    return both
+
+
+def _detections(cfg: "CfgNode", model: nn.Module, dataset: ImageDataset, process: Process) -> list[Detection] | None:
+    """What the model finds in all images, in a fixed order; ``None`` on other than the main process."""
+    predictor = _predictor(cfg, model, dataset.category_names, "instance")
+    ids = [category.id for category in dataset.categories]
+    found = [
+        detection
+        for image, result in _predictions(predictor, dataset, process)
+        for detection in image_result_to_detections(result, image.id, ids)
+    ]
+    detections = sorted(process.gather(found), key=lambda d: (d.image_id, -d.score))
+    return detections if process.is_main else None
+
+
+def _overlaps(cfg: "CfgNode") -> tuple[Literal["bbox", "segm"], ...]:
+    """What is scored: a detector's boxes and, where it has them, masks; of other models the masks."""
+    if not is_detector(cfg):
+        return ("segm",)
+    return ("bbox", "segm") if needs_masks(cfg) else ("bbox",)
+
+
+def _with_parts(figures: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """``figures`` and those of base and novel categories; the table by category stays last."""
+    added = {key: value for key, value in parts.items() if key.endswith(("_novel", "_base"))}
+    return {**{k: v for k, v in figures.items() if k != "per_category"}, **added, "per_category": figures["per_category"]}
 
 
 def _prefixed(prefix: str, figures: dict[str, Any]) -> dict[str, Any]:

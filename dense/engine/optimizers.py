@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from detectron2.config import CfgNode
@@ -14,7 +14,7 @@ from dense.engine.run_length import scaled_rate
 from dense.errors import ConfigError
 from dense.registry import nearest
 
-__all__ = ["build_optimizer", "gradient_clipper", "lars_groups", "parameter_groups"]
+__all__ = ["ExemptsFromDecay", "build_optimizer", "gradient_clipper", "lars_groups", "parameter_groups"]
 
 _NORMS = (
     nn.BatchNorm1d,
@@ -42,12 +42,22 @@ _KINDS = ["ADAMW", "SGD", "LARS"]
 _POSITION_TABLES = ("relative_position_bias_table", "absolute_pos_embed")
 
 
+@runtime_checkable
+class ExemptsFromDecay(Protocol):
+    """A model that says itself which of its parameters have no weight decay."""
+
+    def undecayed_parameters(self) -> Iterable[nn.Parameter]:
+        """Those parameters; the others follow the rules of ``parameter_groups``."""
+
+
 def parameter_groups(cfg: CfgNode, model: nn.Module) -> Iterator[dict[str, Any]]:
     """One group per trainable parameter with its ``lr`` and ``weight_decay`` (Mask2Former, §4.1 and appendix).
 
     "backbone" in the module path multiplies the rate by SOLVER.BACKBONE_MULTIPLIER; norms and embeddings have decays of their
-    own; position tables do not decay.
+    own, and so have other parameters of fewer than two dimensions (biases, temperatures) if SOLVER.WEIGHT_DECAY_BIAS is set;
+    position tables do not decay, nor what the model exempts (``ExemptsFromDecay``).
     """
+    exempt = {id(p) for p in model.undecayed_parameters()} if isinstance(model, ExemptsFromDecay) else set()
     solver, base = cfg.SOLVER, scaled_rate(cfg)
     seen: set[int] = set()
     for path, module in model.named_modules():
@@ -56,12 +66,14 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> Iterator[dict[str, Any]]
                 continue
             seen.add(id(parameter))
             decay = solver.WEIGHT_DECAY
-            if isinstance(module, _NORMS):
+            if id(parameter) in exempt or any(table in name for table in _POSITION_TABLES):
+                decay = 0.0
+            elif isinstance(module, _NORMS):
                 decay = solver.WEIGHT_DECAY_NORM
             elif isinstance(module, nn.Embedding):
                 decay = solver.WEIGHT_DECAY_EMBED
-            elif any(table in name for table in _POSITION_TABLES):
-                decay = 0.0
+            elif parameter.dim() < 2 and solver.WEIGHT_DECAY_BIAS is not None:
+                decay = solver.WEIGHT_DECAY_BIAS
             rate = base * (solver.BACKBONE_MULTIPLIER if "backbone" in path else 1.0)
             yield {"params": [parameter], "lr": rate, "weight_decay": decay}
 
@@ -93,10 +105,17 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         return LARS(lars_groups(cfg, model), rate, momentum=solver.MOMENTUM, trust=keys.TRUST, eps=keys.EPS)
     groups = _merged(parameter_groups(cfg, model))
     if kind == "ADAMW":
-        return torch.optim.AdamW(groups, rate)
+        return torch.optim.AdamW(groups, rate, betas=_betas(cfg))
     if solver.NESTEROV and not solver.MOMENTUM:
         raise ConfigError("SOLVER.NESTEROV: True, but SOLVER.MOMENTUM is 0. Set a momentum or leave it out.")
     return torch.optim.SGD(groups, rate, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV)
+
+
+def _betas(cfg: CfgNode) -> tuple[float, float]:
+    betas = tuple(cfg.SOLVER.BETAS)
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ConfigError(f"SOLVER.BETAS: {betas}, expected two numbers from 0 to below 1.")
+    return betas  # type: ignore[return-value]
 
 
 def _merged(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

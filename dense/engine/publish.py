@@ -16,6 +16,7 @@ from dense.checkpoint.reading import read_checkpoint, read_state_dict
 from dense.checkpoint.writing import file_hash, save_weights
 from dense.command_line import new_parser, run_command
 from dense.config import load_config
+from dense.config.architectures import is_detector
 from dense.data.world.map_writer import make_map_world
 from dense.data.world.parameters import WorldParameters
 from dense.engine.launch import Process
@@ -84,7 +85,7 @@ def publish(arguments: argparse.Namespace) -> Path:
         tensors = without_base(tensors, arguments.base, arguments.partly_changed)
         metadata |= {"base": arguments.base.name, "base_sha256": file_hash(arguments.base)}
     path = arguments.output / f"{arguments.name}.safetensors"
-    scored = _scored if cfg.DATASETS.TEST else _written
+    scored = _written if is_detector(cfg) or not cfg.DATASETS.TEST else _scored
     measured = scored(cfg, path, tensors, metadata)
     card = {
         "name": arguments.name,
@@ -124,7 +125,7 @@ def _equal(tensor: torch.Tensor, known: torch.Tensor) -> bool:
 
 
 def _written(cfg: "CfgNode", path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> dict[str, Any]:
-    """Of a pretraining, which has no test sets: the figures are among the facts."""
+    """Of a pretraining, which has no test sets, and of a detector: the figures are among the facts."""
     save_weights(path, tensors, dtype=torch.float16, metadata=metadata)
     return {"parameters": sum(t.numel() for t in tensors.values() if t.is_floating_point())}
 

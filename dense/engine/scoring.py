@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from dense.data.datasets import check_kind, with_kinds
-from dense.engine.image_scoring import score_instances, score_panoptic, score_semantic
+from dense.engine.image_scoring import score_federated, score_instances, score_panoptic, score_semantic
 from dense.engine.launch import Process
 from dense.engine.video_map_scoring import score_video_panoptic, score_video_semantic
 from dense.engine.video_scoring import score_video_instances
@@ -31,6 +31,7 @@ SCORERS: dict[str, Scorer] = {
     "video_panoptic": score_video_panoptic,
     "video_semantic": score_video_semantic,
     "image_instance": score_instances,
+    "image_federated": score_federated,
     "image_panoptic": score_panoptic,
     "image_semantic": score_semantic,
 }

@@ -2,7 +2,8 @@
 
 ``video_instances``    AP of video instance segmentation: ``evaluate_video_instances`` (start here)
 ``instances``          AP of boxes and masks in images: ``evaluate_instances``
-``lvis``               AP with federated annotations: ``evaluate_lvis``
+``lvis``               AP with federated annotations: ``evaluate_lvis``, ``evaluate_lvis_fixed``
+``open_vocabulary``    AP of base and novel categories: ``evaluate_open_vocabulary``
 ``panoptic``           panoptic quality: ``evaluate_panoptic``
 ``semantic``           mean IoU: ``evaluate_semantic``
 ``average_precision``  COCO's protocol: matching, precision at recall points
@@ -24,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dense.evaluation.instances import evaluate_instances
-    from dense.evaluation.lvis import evaluate_lvis
+    from dense.evaluation.lvis import evaluate_lvis, evaluate_lvis_fixed
+    from dense.evaluation.open_vocabulary import evaluate_open_vocabulary
     from dense.evaluation.panoptic import evaluate_panoptic
     from dense.evaluation.semantic import evaluate_semantic
     from dense.evaluation.video_errors import analyse_video_errors
@@ -36,6 +38,8 @@ __all__ = [
     "analyse_video_errors",
     "evaluate_instances",
     "evaluate_lvis",
+    "evaluate_lvis_fixed",
+    "evaluate_open_vocabulary",
     "evaluate_panoptic",
     "evaluate_semantic",
     "evaluate_video_instances",
@@ -47,6 +51,8 @@ _WHERE = {
     "analyse_video_errors": "dense.evaluation.video_errors",
     "evaluate_instances": "dense.evaluation.instances",
     "evaluate_lvis": "dense.evaluation.lvis",
+    "evaluate_lvis_fixed": "dense.evaluation.lvis",
+    "evaluate_open_vocabulary": "dense.evaluation.open_vocabulary",
     "evaluate_panoptic": "dense.evaluation.panoptic",
     "evaluate_semantic": "dense.evaluation.semantic",
     "evaluate_video_instances": "dense.evaluation.video_instances",

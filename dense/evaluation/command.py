@@ -20,6 +20,8 @@ _EXAMPLES = """examples:
   python tools/evaluate.py --gt valid.json --predictions results.json --json scores.json
   python tools/evaluate.py --gt valid.json --predictions results.json --errors --report errors.html --frames valid/JPEGImages
   python tools/evaluate.py --task instances --gt instances_val2017.json --predictions results.json --overlap bbox
+  python tools/evaluate.py --task lvis-fixed --gt lvis_v1_val.json --predictions results.json
+  python tools/evaluate.py --task open-vocabulary --novel coco_48_17 --gt instances_val2017.json --predictions results.json
   python tools/evaluate.py --task panoptic --gt panoptic_val2017.json --predictions panoptic.json
   python tools/evaluate.py --task semantic --gt labels/valid --predictions output/semantic --num-classes 19
   python tools/evaluate.py --task video-panoptic --gt VIPSeg/panoptic_gt_VIPSeg_val.json --predictions output/pred.json
@@ -70,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         "--predictions-dir", metavar="DIR", help=f"panoptic tasks: PNG files of RESULTS ({beside % 'pan_pred'})"
     )
     parser.add_argument("--overlap", choices=("segm", "bbox"), default="segm", help="instances: masks or boxes (default segm)")
+    parser.add_argument(
+        "--novel", metavar="NAMES", help="open-vocabulary: coco_48_17, world_words, or a file with the novel names"
+    )
     parser.add_argument("--num-classes", type=int, metavar="K", help="semantic tasks: labels are 0 to K-1")
     parser.add_argument("--ignore-label", type=int, default=255, metavar="V", help="semantic: unlabelled (default 255)")
     parser.add_argument(

@@ -50,12 +50,27 @@ def _instances(arguments: argparse.Namespace) -> Scores:
 
 def _lvis(arguments: argparse.Namespace) -> Scores:
     from dense.data.formats.lvis import read_lvis
-    from dense.evaluation.lvis import evaluate_lvis
+    from dense.evaluation.lvis import evaluate_lvis, evaluate_lvis_fixed
 
+    fixed = arguments.task == "lvis-fixed"
     truth = read_lvis(arguments.gt, masks=arguments.overlap == "segm")
     objects = sum(len(image.objects) for image in truth.objects.images)
-    title = f"{len(truth.objects.images)} images, {objects} objects ({arguments.overlap}, LVIS)"
-    return Scores(evaluate_lvis(truth, arguments.predictions, arguments.overlap), title)
+    title = f"{len(truth.objects.images)} images, {objects} objects ({arguments.overlap}, LVIS{', fixed AP' if fixed else ''})"
+    evaluate = evaluate_lvis_fixed if fixed else evaluate_lvis
+    return Scores(evaluate(truth, arguments.predictions, arguments.overlap), title)
+
+
+def _open_vocabulary(arguments: argparse.Namespace) -> Scores:
+    from dense.data.categories import word_split
+    from dense.data.formats.coco import read_coco
+    from dense.evaluation.open_vocabulary import evaluate_open_vocabulary
+
+    if arguments.novel is None:
+        raise ConfigError("--task open-vocabulary needs --novel NAMES (coco_48_17, world_words, or a file of novel names).")
+    dataset = read_coco(arguments.gt, masks=arguments.overlap == "segm")
+    split = word_split(arguments.novel, dataset.category_names)
+    title = f"{len(split.base)} base and {len(split.novel)} novel categories ({arguments.overlap})"
+    return Scores(evaluate_open_vocabulary(dataset, arguments.predictions, split, arguments.overlap), title)
 
 
 def _panoptic(arguments: argparse.Namespace) -> Scores:
@@ -108,6 +123,8 @@ TASKS = {
     "video-instances": Task(_video_instances, 6),
     "instances": Task(_instances, 6),
     "lvis": Task(_lvis, 7),
+    "lvis-fixed": Task(_lvis, 7),
+    "open-vocabulary": Task(_open_vocabulary, 6),
     "panoptic": Task(_panoptic, 3),
     "semantic": Task(_semantic, 4),
     "video-panoptic": Task(_video_panoptic, 3),

@@ -32,6 +32,7 @@ __all__ = [
     "best_first",
     "evaluate_video_instances",
     "load_video_inputs",
+    "mean_precision",
     "precision_tables",
     "summarise",
 ]
@@ -135,20 +136,22 @@ def summarise(tables: PrecisionTables, dataset: CategoryTable) -> dict[str, Any]
     at_50, at_75 = (int(np.argmin(abs(VIDEO_PROTOCOL.iou_thresholds - level))) for level in (0.5, 0.75))
     precision, recall = tables.precision, tables.recall
     figures: dict[str, Any] = {
-        "AP": _percent(precision[..., _ALL, -1]),
-        "AP50": _percent(precision[at_50, ..., _ALL, -1]),
-        "AP75": _percent(precision[at_75, ..., _ALL, -1]),
-        "APs": _percent(precision[..., _SMALL, -1]),
-        "APm": _percent(precision[..., _MEDIUM, -1]),
-        "APl": _percent(precision[..., _LARGE, -1]),
-        "AR1": _percent(recall[..., _ALL, 0]),
-        "AR10": _percent(recall[..., _ALL, 1]),
-        "AR100": _percent(recall[..., _ALL, 2]),
-        "ARs": _percent(recall[..., _SMALL, -1]),
-        "ARm": _percent(recall[..., _MEDIUM, -1]),
-        "ARl": _percent(recall[..., _LARGE, -1]),
+        "AP": mean_precision(precision[..., _ALL, -1]),
+        "AP50": mean_precision(precision[at_50, ..., _ALL, -1]),
+        "AP75": mean_precision(precision[at_75, ..., _ALL, -1]),
+        "APs": mean_precision(precision[..., _SMALL, -1]),
+        "APm": mean_precision(precision[..., _MEDIUM, -1]),
+        "APl": mean_precision(precision[..., _LARGE, -1]),
+        "AR1": mean_precision(recall[..., _ALL, 0]),
+        "AR10": mean_precision(recall[..., _ALL, 1]),
+        "AR100": mean_precision(recall[..., _ALL, 2]),
+        "ARs": mean_precision(recall[..., _SMALL, -1]),
+        "ARm": mean_precision(recall[..., _MEDIUM, -1]),
+        "ARl": mean_precision(recall[..., _LARGE, -1]),
     }
-    figures["per_category"] = {name: _percent(precision[:, :, k, _ALL, -1]) for k, name in enumerate(_distinct_names(dataset))}
+    figures["per_category"] = {
+        name: mean_precision(precision[:, :, k, _ALL, -1]) for k, name in enumerate(_distinct_names(dataset))
+    }
     return figures
 
 
@@ -158,6 +161,7 @@ def _distinct_names(dataset: CategoryTable) -> list[str]:
     return [n if names.count(n) == 1 else f"{n} (id {c.id})" for n, c in zip(names, dataset.categories, strict=True)]
 
 
-def _percent(values: NDArray[np.float64]) -> float:
+def mean_precision(values: NDArray[np.float64]) -> float:
+    """Mean of a part of ``PrecisionTables`` in percent, NaN left out; NaN if there is nothing else."""
     known = values[~np.isnan(values)]
     return float(known.mean()) * 100 if known.size else float("nan")

@@ -5,6 +5,7 @@ import glob
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,23 @@ from dense.errors import ConfigError, DataError
 from dense.inference.progress import frame_progress
 from dense.video.pictures import PICTURE_SUFFIXES, list_pictures, natural_key, read_picture
 
-__all__ = ["DEFAULT_MODEL", "build_parser", "find_pictures", "main", "output_pictures", "process"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "WORDS_MODEL",
+    "Asked",
+    "build_parser",
+    "check_words_model",
+    "find_pictures",
+    "main",
+    "output_pictures",
+    "process",
+    "split_words",
+]
 
 DEFAULT_MODEL = "world_ctvis_lite0"  # a video segmenter; as an image model it finds the objects of each picture
+WORDS_MODEL = "world_dito_tiny"  # finds any words in pictures of the procedural world
+WORD_CACHE = "~/.cache/dense/words"
+_LEAST_SCORES = (0.3, 0.15)  # of objects of a closed vocabulary, of words
 _AS_IMAGE_MODEL = ["MODEL.META_ARCHITECTURE", "ImageSegmenter"]
 _AS_IMAGE_MODEL += ["MODEL.MASK_FORMER.TEST.INSTANCE_ON", "True", "MODEL.MASK_FORMER.TEST.SEMANTIC_ON", "False"]
 _WRITTEN = (".png", ".jpg", ".jpeg")
@@ -26,6 +41,7 @@ _EXAMPLES = """examples:
   demo_image.py --input photo.jpg --output annotated.png
   demo_image.py --input photos/ --output out/ --recursive
   demo_image.py --input 'photos/*.jpg' --output out/ --format jpg
+  demo_image.py --input photos/ --output out/ --vocabulary "striped triangle, red disc" --heat-map
   demo_image.py --input photo.jpg --output out/ --config-file configs/world/mask2former_lite0_panoptic.yaml MODEL.WEIGHTS FILE
 """
 
@@ -38,12 +54,29 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", required=True, metavar="PATH", help="folder for all results, or a .png or .jpg for one picture"
     )
     parser.add_argument("--config-file", metavar="FILE", help="YAML file (weights: MODEL.WEIGHTS FILE)")
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="zoo name or .safetensors file")
-    parser.add_argument("--min-score", "--confidence-threshold", type=float, default=0.3, metavar="S", help="default 0.3")
+    parser.add_argument(
+        "--model", metavar="NAME", help=f"zoo name or .safetensors file (default {DEFAULT_MODEL}; for words {WORDS_MODEL})"
+    )
+    parser.add_argument("--vocabulary", type=split_words, metavar="'A, B'", help="words to look for, with commas between them")
+    parser.add_argument("--heat-map", action="store_true", help="also draw where each word of --vocabulary is")
+    parser.add_argument(
+        "--word-cache",
+        default=WORD_CACHE,
+        metavar="DIR",
+        help="where embeddings of words are kept (default %(default)s; '' = not)",
+    )
+    parser.add_argument(
+        "--min-score", "--confidence-threshold", type=float, metavar="S", help="default 0.3, with --vocabulary 0.15"
+    )
     parser.add_argument("--recursive", action="store_true", help="pictures of sub-folders too")
     parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of annotated pictures (default png)")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="configuration values")
     return parser
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """Words with commas between them; none of a blank text."""
+    return tuple(word.strip() for word in text.split(",")) if text.strip() else ()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,28 +93,72 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Check everything that can be checked before the model is built, then go through the pictures."""
-    check_share("--min-score", arguments.min_score)
+    asked = Asked(arguments.vocabulary, arguments.heat_map)
+    min_score = _LEAST_SCORES[asked.words is not None] if arguments.min_score is None else arguments.min_score
+    check_share("--min-score", min_score)
     pictures = find_pictures(arguments.input, arguments.recursive)
     targets = output_pictures(pictures, Path(arguments.output), arguments.format)
     if len(pictures) == 1:
         read_picture(pictures[0])  # before seconds of building a model
     from dense.inference.image_predictor import ImagePredictor
 
-    default = arguments.config_file is None and arguments.model == DEFAULT_MODEL
-    overrides = [*(_AS_IMAGE_MODEL if default else []), *arguments.opts]
-    predictor = ImagePredictor(arguments.config_file or arguments.model, overrides, min_score=arguments.min_score)
-    return process(predictor, pictures, targets)
+    model = arguments.model or (DEFAULT_MODEL if asked.words is None else WORDS_MODEL)
+    default = arguments.config_file is None and model == DEFAULT_MODEL
+    if arguments.config_file is None:
+        check_words_model(model)
+    overrides = [*(_AS_IMAGE_MODEL if default else asked.overrides(arguments.word_cache)), *arguments.opts]
+    predictor = ImagePredictor(arguments.config_file or model, overrides, min_score=min_score)
+    return process(predictor, pictures, targets, asked)
 
 
-def process(predictor: Any, pictures: Sequence[Path], targets: Sequence[Path]) -> int:  # noqa: ANN401  torch is imported late
+def check_words_model(name: str) -> None:
+    """Raises: ConfigError if this is the model for words and its weights are not in the repository."""
+    from dense.inference.model_source import zoo_names
+
+    if name == WORDS_MODEL and name not in zoo_names():
+        raise ConfigError(
+            f"weights/{name}.safetensors: is not there. Train it as told in projects/dito/README.md, or give --model FILE."
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is looked for in every picture.
+
+    Attributes:
+        words: of an open-vocabulary model; ``None`` = the model's own categories.
+        heat_map: also draw where each word is.
+
+    Raises: ConfigError for a heat map without words.
+    """
+
+    words: tuple[str, ...] | None = None
+    heat_map: bool = False
+
+    def __post_init__(self) -> None:
+        if self.heat_map and not self.words:
+            raise ConfigError("--heat-map: of what? Give --vocabulary with at least one word.")
+
+    def overrides(self, cache: str = WORD_CACHE) -> list[str]:
+        """Configuration values for the model."""
+        return [] if self.words is None else ["MODEL.DITO.TEXT.CACHE", cache]
+
+
+def process(
+    predictor: Any,  # noqa: ANN401  torch is imported late
+    pictures: Sequence[Path],
+    targets: Sequence[Path],
+    asked: Asked = Asked(),
+) -> int:
     """Segment each picture and write its results; a picture that cannot be read costs one line on stderr.
 
     Args:
         predictor: an ``ImagePredictor``.
         pictures: files to read.
         targets: annotated picture to write for each.
+        asked: words to look for.
 
-    Returns: 0, or 1 if a picture failed. Raises: DataError if nothing can be written.
+    Returns: 0, or 1 if a picture failed. Raises: DataError if nothing can be written, or for words that cannot be looked for.
     """
     from dense.inference.image_files import ImageFiles
 
@@ -93,7 +170,11 @@ def process(predictor: Any, pictures: Sequence[Path], targets: Sequence[Path]) -
             except DataError as error:
                 failed.append(f"{type(error).__name__}: {error}\n")
             else:
-                written = ImageFiles(target).write(image, predictor.predict(image), str(path))
+                files = ImageFiles(target)
+                result = predictor.predict(image, asked.words)
+                written = files.write(image, result, str(path))
+                if asked.heat_map:
+                    written += files.write_heat(image, predictor.word_maps(image, asked.words), result.categories)
                 sys.stdout.write("".join(f"{file}\n" for file in written))
             advance()
     sys.stderr.write("".join(failed))

@@ -1,6 +1,7 @@
-"""An image's results on disk: annotated picture, JSON, and the maps as PNG."""
+"""An image's results on disk: annotated picture, JSON, maps and heat maps as PNG."""
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from dense.io import atomic_write, write_json
 from dense.structures import ImageResult
 
 __all__ = ["ImageFiles", "result_record"]
+
+_LONGEST_NAME = 40  # letters of a word in a file name
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,26 @@ class ImageFiles:
             record["semantic"] = written[-1].name
         written.append(self._beside(".json"))
         write_json(written[-1], record)
+        return written
+
+    def write_heat(self, image: NDArray[np.uint8], maps: NDArray[np.float32], words: Sequence[str]) -> list[Path]:
+        """Write one picture per word, ``STEM_heat1_red_disc.png``: its cosines, in colours that are the same for all words.
+
+        Args:
+            image: ``(H, W, 3)`` uint8 RGB.
+            maps: ``(C, H, W)`` cosines.
+            words: C of them.
+
+        Returns: the files written. Raises: DataError if a file cannot be written.
+        """
+        from dense.visualization.similarity import draw_similarity
+
+        written = []
+        for number, (word, cosines) in enumerate(zip(words, maps, strict=True), 1):
+            span = float(maps.min()), float(maps.max())
+            plain = re.sub(r"\W+", "_", word)[:_LONGEST_NAME].strip("_")
+            written.append(self._beside(f"_heat{number}_{plain}.png"))
+            _write_picture(written[-1], draw_similarity(image, cosines, span=span, title=word))
         return written
 
     def _beside(self, end: str) -> Path:

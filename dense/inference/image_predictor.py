@@ -13,6 +13,7 @@ from dense.config.checks import check_share
 from dense.errors import ConfigError, DataError
 from dense.inference.model_source import load_model
 from dense.inference.network_input import NetworkInput, check_at_least
+from dense.modeling.open_vocabulary import TakesWords
 from dense.modeling.postprocess import PanopticSegment
 from dense.structures import ImageResult, Segment
 from dense.structures.rle import RLE, encode_stack
@@ -71,24 +72,55 @@ class ImagePredictor:
 
         Args:
             image: ``(H, W, 3)`` uint8 RGB, or the path of a picture (see ``dense.video.pictures.read_picture``).
-            vocabulary: names to look for; only open-vocabulary models take one.
+            vocabulary: words to look for, in place of ``categories``; only open-vocabulary models take any.
 
         Returns: objects, panoptic and semantic map, as far as the model's tasks are on; at the image's size.
-        Raises: DataError if the picture cannot be read or is no such array; ConfigError for a vocabulary.
+        Raises: DataError if the picture cannot be read or is no such array, or for words that cannot be looked for; ConfigError
+            for words if the model takes none.
         """
-        if vocabulary is not None:
-            raise ConfigError("vocabulary: this model has a closed vocabulary; leave the argument out.")
         pixels = read_picture(image) if isinstance(image, str | os.PathLike) else _checked(image)
+        categories = self._look_for(vocabulary)
         height, width = pixels.shape[:2]
         (found,) = self.model([{"image": self.input.tensor(pixels), "height": height, "width": width}])
         return ImageResult(
             height=height,
             width=width,
-            categories=list(self.categories),
+            categories=list(categories),
             **self._objects(found.get("instances")),
             **_panoptic(found.get("panoptic_seg")),
             semantic=_semantic(found.get("sem_seg")),
         )
+
+    @torch.no_grad()
+    def word_maps(
+        self, image: NDArray[np.uint8] | str | os.PathLike[str], vocabulary: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
+        """Where in an image each word is.
+
+        Arguments and errors as ``predict``.
+
+        Returns: ``(C, H, W)`` float32, the cosine of every pixel's feature with every word.
+        """
+        pixels = read_picture(image) if isinstance(image, str | os.PathLike) else _checked(image)
+        if not isinstance(self.model, TakesWords):
+            raise ConfigError("vocabulary: this model has a closed vocabulary, so there is no map of a word.")
+        self._look_for(vocabulary)
+        maps, size = self.model.word_maps(self.input.tensor(pixels)), (pixels.shape[0], pixels.shape[1])
+        if not len(maps):  # which cannot be resized
+            return np.zeros((0, *size), np.float32)
+        whole: NDArray[np.float32] = torch.nn.functional.interpolate(maps[:, None], size, mode="bilinear")[:, 0].cpu().numpy()
+        return whole
+
+    def _look_for(self, vocabulary: Sequence[str] | None) -> tuple[str, ...]:
+        """Tell the model what to look for; names of its classes from now on."""
+        if not isinstance(self.model, TakesWords):
+            if vocabulary is not None:
+                raise ConfigError("vocabulary: this model has a closed vocabulary; leave the argument out.")
+        elif vocabulary is not None:
+            return self.model.look_for(vocabulary)
+        elif self.categories:
+            self.model.look_for_categories(self.categories)
+        return self.categories
 
     def _objects(self, instances: Any) -> dict[str, Any]:  # noqa: ANN401  Detectron2's or ours
         if instances is None:

@@ -2,6 +2,8 @@
 
 ``attention``     post- or pre-norm self-attention, cross-attention and feed-forward blocks (start here)
 ``batch_norm``    batch norm over all devices
+``channel_norm``  layer norm over the channels of a map
+``cosine``        linear layers and convolutions with normalised input and weights
 ``deformable``    multi-scale deformable attention as a module
 ``drop_path``     stochastic depth
 ``mlp``           feed-forward parts: ReLU stack, GELU, gated
@@ -13,6 +15,8 @@
 
 from dense.layers.attention import CrossAttentionLayer, FeedForwardLayer, LayerSettings, SelfAttentionLayer
 from dense.layers.batch_norm import SharedBatchNorm, share_statistics
+from dense.layers.channel_norm import ChannelNorm
+from dense.layers.cosine import CosineConv2d, CosineLinear, unit_length
 from dense.layers.deformable import DeformableAttention
 from dense.layers.drop_path import drop_path
 from dense.layers.mlp import MLP, FeedForward, GatedFeedForward, caffe2_xavier
@@ -22,6 +26,9 @@ from dense.layers.vision_block import LayerScale, PackedSelfAttention, VisionBlo
 
 __all__ = [
     "MLP",
+    "ChannelNorm",
+    "CosineConv2d",
+    "CosineLinear",
     "CrossAttentionLayer",
     "DeformableAttention",
     "FeedForward",
@@ -41,4 +48,5 @@ __all__ = [
     "share_statistics",
     "sine_position_encoding",
     "sum_over_processes",
+    "unit_length",
 ]

@@ -20,10 +20,18 @@ class PackedSelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, N, C)`` → ``(B, N, C)``."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Attend.
+
+        Args:
+            x: ``(B, N, C)``.
+            mask: bool, broadcast to ``(B, heads, N, N)``, True = may attend.
+            causal: tokens attend to themselves and earlier ones only; not together with a mask.
+
+        Returns: ``(B, N, C)``.
+        """
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, M, N, C/M)
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
         return self.proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -68,7 +76,18 @@ class VisionBlock(nn.Module):
         self.mlp = feed_forward
         self.ls2 = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, N, C)`` → ``(B, N, C)``."""
-        x = x + drop_path(self.ls1(self.attn(self.norm1(x))), self.drop_rate, training=self.training)
+    def forward(self, x: Tensor, windows: int = 1, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Attend and feed forward.
+
+        Args:
+            x: ``(B, N, C)``.
+            windows: the tokens are so many equal runs, one after the other, each of which attends to itself only.
+            mask: see ``PackedSelfAttention``.
+            causal: likewise.
+
+        Returns: ``(B, N, C)``.
+        """
+        runs = self.norm1(x).unflatten(1, (windows, -1)).flatten(0, 1)  # (B·windows, N/windows, C), not copied
+        attended = self.attn(runs, mask, causal).view_as(x)
+        x = x + drop_path(self.ls1(attended), self.drop_rate, training=self.training)
         return x + drop_path(self.ls2(self.mlp(self.norm2(x))), self.drop_rate, training=self.training)

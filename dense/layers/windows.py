@@ -1,4 +1,7 @@
-"""Windows over a map of tokens: partition, shift, and relative positions inside a window (Swin Transformer, §3.2)."""
+"""Windows over a map of tokens: partition, shift, and relative positions inside a window (Swin Transformer, §3.2).
+
+Windows are square where a side is given, of any shape where ``(rows, columns)`` is.
+"""
 
 import torch
 from torch import Tensor
@@ -8,32 +11,33 @@ __all__ = ["join_windows", "relative_position_index", "shifted_window_mask", "sp
 BLOCKED = -100.0  # added to the attention of two tokens that the cyclic shift has put side by side; the reference's number
 
 
-def split_windows(tokens: Tensor, window: int) -> Tensor:
+def split_windows(tokens: Tensor, window: int | tuple[int, int]) -> Tensor:
     """Cut a map into windows, row by row.
 
     Args:
-        tokens: ``(B, H, W, C)``; both sides multiples of ``window``.
-        window: side of a window, tokens.
+        tokens: ``(B, H, W, C)``; both sides multiples of the window's.
+        window: side of a window, or its rows r and columns c, tokens.
 
-    Returns: ``(B·n, window², C)``, n windows per map.
+    Returns: ``(B·n, r·c, C)``, n windows per map.
     """
-    batch, height, width, channels = tokens.shape
-    grid = tokens.view(batch, height // window, window, width // window, window, channels)
-    return grid.transpose(2, 3).reshape(-1, window * window, channels)
+    rows, columns = (window, window) if isinstance(window, int) else window
+    grid = tokens.unflatten(2, (-1, columns)).unflatten(1, (-1, rows))
+    return grid.transpose(2, 3).reshape(-1, rows * columns, tokens.shape[-1])
 
 
-def join_windows(windows: Tensor, height: int, width: int) -> Tensor:
+def join_windows(windows: Tensor, height: int, width: int, window: tuple[int, int] | None = None) -> Tensor:
     """Undo ``split_windows``.
 
     Args:
-        windows: ``(B·n, window², C)``.
+        windows: ``(B·n, r·c, C)``.
         height: rows of the map.
         width: columns of the map.
+        window: rows r and columns c of a window; ``None`` = a square.
 
     Returns: ``(B, H, W, C)``.
     """
-    side = round(windows.shape[1] ** 0.5)
-    grid = windows.view(-1, height // side, width // side, side, side, windows.shape[-1])
+    rows, columns = window or (round(windows.shape[1] ** 0.5),) * 2
+    grid = windows.view(-1, height // rows, width // columns, rows, columns, windows.shape[-1])
     return grid.transpose(2, 3).reshape(-1, height, width, windows.shape[-1])
 
 

@@ -1,4 +1,4 @@
-"""What a pixel's embedding is like elsewhere: a picture coloured by cosine similarity, the pixel marked, a legend below."""
+"""What a pixel's embedding, or a word's, is like elsewhere: a picture coloured by cosine similarity, a legend below."""
 
 import math
 
@@ -28,18 +28,18 @@ def similarity_colors(values: NDArray[np.floating]) -> Picture:
 def draw_similarity(
     image: Picture,
     similarity: NDArray[np.floating],
-    pixel: tuple[int, int],
+    pixel: tuple[int, int] | None = None,
     *,
     span: tuple[float, float] | None = None,
     title: str = "",
     alpha: float = 0.7,
 ) -> Picture:
-    """Colour a picture by similarity to one of its pixels.
+    """Colour a picture by similarity to one of its pixels, or to something else.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB; left as it is. It shows through in grey.
         similarity: ``(H, W)`` cosines.
-        pixel: (x, y) of the pixel, marked by a ring.
+        pixel: (x, y) of the pixel, marked by a ring; ``None`` = no mark.
         span: cosines at the ends of the colours; ``None`` = the lowest and the highest of this picture.
         title: written under the picture, before the legend.
         alpha: opacity of the colours, in [0, 1].
@@ -51,17 +51,19 @@ def draw_similarity(
         raise DataError(f"image: is {image.dtype} {image.shape}, expected a (H, W, 3) uint8 RGB array.")
     if similarity.shape != image.shape[:2]:
         raise DataError(f"similarity: {similarity.shape}, expected {image.shape[:2]} like the picture.")
-    x, y = pixel
-    height, width = similarity.shape
-    if not (0 <= x < width and 0 <= y < height):
-        raise DataError(f"pixel: ({x}, {y}) is outside the picture of {width}x{height} pixels.")
+    _check_pixel(pixel, similarity.shape[0], similarity.shape[1])
     if not np.isfinite(similarity).all():
         raise DataError("similarity: has NaN or infinite values. Check the weights.")
     low, high = span if span is not None else (float(similarity.min()), float(similarity.max()))
     grey = (image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     colors = similarity_colors((similarity - low) / max(high - low, 1e-6))
     blended = (colors * alpha + grey * (1 - alpha)).round().astype(np.uint8)
-    return _with_legend(_marked(blended, x, y), low, high, title)
+    return _with_legend(blended if pixel is None else _marked(blended, *pixel), low, high, title)
+
+
+def _check_pixel(pixel: tuple[int, int] | None, height: int, width: int) -> None:
+    if pixel is not None and not (0 <= pixel[0] < width and 0 <= pixel[1] < height):
+        raise DataError(f"pixel: {pixel} is outside the picture of {width}x{height} pixels.")
 
 
 def _marked(picture: Picture, x: int, y: int) -> Picture:

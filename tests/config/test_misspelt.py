@@ -51,7 +51,9 @@ def test_load_config__each_key_of_ours_misspelt_in_a_file__is_suggested(yaml_fil
     assert {"MODEL.TRACKER.NOISE_RATIO", "INPUT.PSEUDO.CROP.SIZE", "MODEL.REFINER"} <= set(own)
     for n, key in enumerate(own):
         above, dot, name = key.rpartition(".")
-        wrong = [word for word in slips(name) if f"{above}{dot}{word}" not in known]
+        siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == above and other != key]
+        others = {word for sibling in siblings for word in slips(sibling)}  # slips that two keys share mean neither
+        wrong = [word for word in slips(name) if f"{above}{dot}{word}" not in known and word not in others]
         word = next(itertools.islice(wrong, n % len(wrong), None))
         message = error_of(yaml_file(f"_BASE_: base.yaml\n{as_yaml(f'{above}{dot}{word}')}", "heir.yaml"))
         assert f"heir.yaml: unknown key {shown(f'{above}{dot}{word}')}. Did you mean '{key}'" in message, message

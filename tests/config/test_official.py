@@ -80,11 +80,11 @@ def test_names__official__are_registered_by_nobody_of_ours():
 def test_load_config__unsupported_keys__warn_where_they_ask_for_something(tmp_path, caplog):
     """Catches a wish that is passed over in silence; a key set to what is done anyway is no wish."""
     path = tmp_path / "file.yaml"
-    path.write_text("INPUT: {SIZE_DIVISIBILITY: 640}\nTEST: {AUG: {ENABLED: False}}\nDATALOADER: {REPEAT_THRESHOLD: 0.1}\n")
+    path.write_text("INPUT: {SIZE_DIVISIBILITY: 640}\nTEST: {AUG: {ENABLED: False}}\nSOLVER: {REFERENCE_WORLD_SIZE: 8}\n")
     load_config(path)
     (record,) = [r for r in caplog.records if r.name == "dense.config.loading"]
     assert record.levelno == logging.WARNING
-    assert "not supported, passed over: INPUT.SIZE_DIVISIBILITY 640, DATALOADER.REPEAT_THRESHOLD 0.1" in record.getMessage()
+    assert "not supported, passed over: INPUT.SIZE_DIVISIBILITY 640, SOLVER.REFERENCE_WORLD_SIZE 8" in record.getMessage()
 
 
 def read_by_the_code(root, key):

@@ -126,3 +126,27 @@ def test_gradient_clipper__off_or_unknown():
     assert parameters[0].grad.tolist() == [3.0, 4.0]
     with pytest.raises(ConfigError, match=r"'full_modal'.*Did you mean 'full_model'"):
         clipper("full_modal")
+
+
+def test_parameter_groups__decay_of_biases__norms_and_tables_keep_theirs():
+    """Catches biases and temperatures that decay although a recipe says matrices only."""
+    model = Model()
+    model.log_scale = nn.Parameter(torch.zeros(()))
+    names = {id(p): n for n, p in model.named_parameters()}
+    groups = list(parameter_groups(config("SOLVER.WEIGHT_DECAY_BIAS", 0.0), model))
+    found = {names[id(g["params"][0])]: g["weight_decay"] for g in groups}
+    assert found["head.0.bias"] == found["log_scale"] == 0.0
+    assert found["head.0.weight"] == found["level_embed"] == found["backbone.0.weight"] == 0.05
+    assert found["head.1.bias"] == found["backbone.2.bias"] == config().SOLVER.WEIGHT_DECAY_NORM
+    plain = {names[id(g["params"][0])]: g["weight_decay"] for g in parameter_groups(config(), model)}
+    assert plain["head.0.bias"] == plain["log_scale"] == 0.05
+
+
+def test_build_optimizer__betas__handed_to_adamw():
+    """Catches betas that are read and forgotten, and those that no optimizer can have."""
+    optimizer = build_optimizer(config("SOLVER.BETAS", (0.9, 0.98)), Model())
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.98)}
+    with pytest.raises(ConfigError, match="BETAS"):
+        build_optimizer(config("SOLVER.BETAS", (0.9, 1.0)), Model())
+    with pytest.raises(ConfigError, match="BETAS"):
+        build_optimizer(config("SOLVER.BETAS", (0.9,)), Model())

@@ -5,7 +5,7 @@
 ``reader``          what a reader under test is, and how one input is judged (start here)
 ``annotations``     annotation and result files, label maps
 ``media``           pictures and videos
-``weights``         safetensors, ``.pth``, ``.pkl``, training states, metadata
+``weights``         safetensors, ``.pth``, ``.pkl``, ``.npz``, Flax, training states, metadata
 ``settings``        YAML configurations, model cards, lists of names, result lines
 ``invariants``      what must hold of a value that a reader returned
 ``byte_mutations``  flips, cuts, insertions, splices

@@ -4,6 +4,7 @@ import os
 
 from .annotations import ANNOTATION_READERS
 from .archives import ARCHIVE_READERS
+from .captions import CAPTION_READERS
 from .media import MEDIA_READERS
 from .reader import Reader
 from .selftest import SELFTEST
@@ -20,6 +21,7 @@ READERS: dict[str, Reader] = {
         *VIDEO_MAP_READERS,
         *MEDIA_READERS,
         *ARCHIVE_READERS,
+        *CAPTION_READERS,
         *WEIGHT_READERS,
         *SETTING_READERS,
     )

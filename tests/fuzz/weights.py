@@ -1,4 +1,4 @@
-"""Readers of checkpoints: three formats, training states to continue from, what a weights file says of itself."""
+"""Readers of checkpoints: five formats, training states to continue from, what a weights file says of itself."""
 
 import io
 import pickle
@@ -63,6 +63,26 @@ def _pickles(folder: Path) -> list[Sample]:
     }
     content = {"model": OrderedDict(arrays), "iteration": np.int64(7), "list": [1, (2.5, None)], "__author__": "x"}
     return [Sample(".pkl", pickle.dumps(content, protocol=protocol)) for protocol in (0, 2, 4, 5)]
+
+
+def _archives(folder: Path) -> list[Sample]:
+    arrays = {
+        "a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "f": np.asfortranarray(np.eye(3)),
+        "text": np.array("x"),
+    }
+    samples = []
+    for write in (np.savez, np.savez_compressed):
+        stream = io.BytesIO()
+        write(stream, **arrays)
+        samples.append(Sample(".npz", stream.getvalue()))
+    return samples
+
+
+def _flax(folder: Path) -> list[Sample]:
+    """Files that Flax wrote."""
+    golden = Path(__file__).resolve().parents[1] / "golden" / "flax"
+    return [Sample(".msgpack", path.read_bytes()) for path in sorted(golden.glob("*.msgpack"))]
 
 
 def _read_weights(path: Path) -> None:
@@ -154,6 +174,8 @@ WEIGHT_READERS: Sequence[Reader] = (
     Reader("metadata", _safetensors, mutate_safetensors, _read_metadata),
     Reader("pth", _torch, mutate_torch, _read_weights),
     Reader("pkl", _pickles, mutate_pickle, _read_pickle),
+    Reader("npz", _archives, mutate_bytes, _read_pickle),
+    Reader("flax", _flax, mutate_bytes, _read_pickle),
     Reader("training_state", _states, mutate_torch, _read_state),
     Reader("pointers", _pointers, mutate_bytes, _read_pointers),
 )

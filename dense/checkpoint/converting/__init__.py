@@ -9,6 +9,7 @@
 ``pixpro``                    pixel-level pretraining, and what detectors take of it
 ``swin``                      ImageNet Swin Transformers
 ``dinov2``                    plain vision transformers: DINOv2's files, and timm's
+``dito``                      DITO's JAX parameter trees
 """
 
 from dense.checkpoint.converting.layout import Converted, Layout

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dense.checkpoint.converting.detectron2 import DETECTRON2, is_counter
 from dense.checkpoint.converting.dinov2 import DINOV2, TIMM_VIT, resize_patch_kernel
+from dense.checkpoint.converting.dito import DITO
 from dense.checkpoint.converting.layout import Converted, Layout
 from dense.checkpoint.converting.official import OFFICIAL
 from dense.checkpoint.converting.pixpro import PIXPRO, detector_part
@@ -18,7 +19,9 @@ from dense.registry import nearest
 
 __all__ = ["LAYOUTS", "Fit", "fit_to_model", "layout", "recognise"]
 
-LAYOUTS = {entry.name: entry for entry in (OFFICIAL, TRANSFORMERS, DETECTRON2, TORCHVISION, PIXPRO, SWIN, DINOV2, TIMM_VIT)}
+LAYOUTS = {
+    entry.name: entry for entry in (OFFICIAL, TRANSFORMERS, DETECTRON2, TORCHVISION, PIXPRO, SWIN, DINOV2, TIMM_VIT, DITO)
+}
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 #: where a backbone stands: as the model itself, in a segmenter, below a feature pyramid; a transformer without its adapter

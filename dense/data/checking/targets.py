@@ -9,6 +9,7 @@ from typing import Any
 
 from dense.data.datasets.images import InstanceSource, PanopticSource, SemanticSource, image_dataset_kinds, resolve_semantic
 from dense.data.datasets.kinds import find_dataset
+from dense.data.datasets.open_vocabulary import FederatedSource, federated_names
 from dense.data.datasets.video_instances import DatasetSource, dataset_names
 from dense.data.datasets.video_maps import PanopticVideoSource, SemanticVideoSource, video_map_kinds
 from dense.errors import ConfigError, DataError
@@ -62,6 +63,7 @@ def find_targets(
     Raises: ConfigError for a name that is nothing of these; DataError for a file that is no data set or cannot be read.
     """
     registered = {**image_dataset_kinds(), **video_map_kinds(), **dict.fromkeys(dataset_names(), "video_instance")}
+    registered |= dict.fromkeys(federated_names(), "image_federated")
     if name in registered:
         found = [_from_source(find_dataset(name, registered[name]))]
     else:
@@ -100,7 +102,7 @@ def _from_source(source: Any) -> Target:  # noqa: ANN401  each kind has its own 
         return Target("semantic", str(source.label_root), source.image_root, source.label_root, semantic=source)
     if isinstance(source, PanopticSource):
         return Target("coco-panoptic", str(source.json_path), source.image_root, source.png_root)
-    if isinstance(source, InstanceSource):
+    if isinstance(source, InstanceSource | FederatedSource):
         return Target("coco", str(source.json_path), source.image_root)
     if isinstance(source, DatasetSource):
         return Target("youtube-vis", str(source.json_path), source.image_root)

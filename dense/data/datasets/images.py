@@ -16,6 +16,8 @@ labelled (ADE20K's own start at 1: the folder ``annotations_detectron2`` has the
 Own data, where a configuration wants a name: ``ANNOTATIONS.json:IMAGES`` (instances), ``ANNOTATIONS.json:PNG_FOLDER:IMAGES``
 (panoptic), ``IMAGES:LABELS:NAMES.json`` (semantic; a JSON list of names).
 
+Parts with base and novel categories, and LVIS: see ``open_vocabulary``.
+
 ``NAME@N`` is the first N images of an instances set: learning from few labels.
 """
 
@@ -141,8 +143,14 @@ def _instances() -> dict[str, InstanceSource | VocSource]:
         for split in ("train", "valid")
     ]
     from dense.data.datasets.coco_subsets import coco_subsets  # which is built of what stands above
+    from dense.data.datasets.open_vocabulary import open_vocabulary_instances
 
-    return {**{source.name: source for source in sources}, **coco_subsets(), **voc_sources()}
+    return {
+        **{source.name: source for source in sources},
+        **coco_subsets(),
+        **voc_sources(),
+        **open_vocabulary_instances(),
+    }
 
 
 def _panoptic() -> dict[str, PanopticSource]:

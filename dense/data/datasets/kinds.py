@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dense.data.datasets.captions import caption_names, resolve_captions
 from dense.data.datasets.images import (
     PanopticSource,
     SemanticSource,
@@ -11,6 +12,7 @@ from dense.data.datasets.images import (
     resolve_panoptic,
     resolve_semantic,
 )
+from dense.data.datasets.open_vocabulary import federated_names, resolve_federated
 from dense.data.datasets.sources import split_limit
 from dense.data.datasets.unlabelled import resolve_unlabelled, unlabelled_names
 from dense.data.datasets.video_instances import dataset_names, resolve_dataset
@@ -33,9 +35,11 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "video_panoptic": resolve_panoptic_videos,
     "video_semantic": resolve_semantic_videos,
     "image_instance": resolve_instances,
+    "image_federated": resolve_federated,
     "image_panoptic": resolve_panoptic,
     "image_semantic": resolve_semantic,
     "image_views": resolve_unlabelled,
+    "image_captions": resolve_captions,
 }
 """Kind → function from a name to its source (``read()``, ``category_names``; pictures for pretraining have none)."""
 
@@ -81,7 +85,8 @@ def with_kinds(names: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, st
     if names and not kinds:
         raise ConfigError(f"DATASETS.DATASET_TYPE: empty, expected one of {', '.join(KINDS)} per data set.")
     registered = {**image_dataset_kinds(), **video_map_kinds(), **dict.fromkeys(dataset_names(), "video_instance")}
-    registered |= dict.fromkeys(unlabelled_names(), "image_views")
+    registered |= dict.fromkeys(federated_names(), "image_federated")
+    registered |= dict.fromkeys(unlabelled_names(), "image_views") | dict.fromkeys(caption_names(), "image_captions")
     return [(name, registered.get(split_limit(name)[0], kinds[min(index, len(kinds) - 1)])) for index, name in enumerate(names)]
 
 

@@ -1,7 +1,8 @@
 """What sources of data sets share: a table of categories, names that are registered or one's own paths, a check."""
 
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ from dense.data.formats.category_table import Category
 from dense.errors import ConfigError, DataError
 from dense.registry import nearest
 
-__all__ = ["Published", "check_present", "find_source", "own_paths", "split_limit"]
+__all__ = ["Published", "check_present", "find_source", "own_paths", "split_limit", "unknown_place"]
 
 Source = TypeVar("Source")
 
@@ -66,3 +67,10 @@ def split_limit(name: str) -> tuple[str, int | None]:
     if int(found[2]) < 1:
         raise ConfigError(f"data set {name!r}: no image, expected @1 or more.")
     return found[1], int(found[2])
+
+
+def unknown_place(name: str, known: Iterable[str], forms: str) -> ConfigError | DataError:
+    """The error for a name that is neither registered nor of one of ``forms``: a path that is not there, or a misspelt name."""
+    if os.sep in name or name.startswith(("~", ".")):
+        return DataError(f"data set {name!r}: no such folder. Expected {forms}.")
+    return ConfigError(f"unknown data set {name!r}.{nearest(name, list(known))} For your own data write {forms}.")

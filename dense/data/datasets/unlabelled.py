@@ -15,19 +15,16 @@ class), ``IMAGES.json:FOLDER`` (the list of a COCO file), ``SHARDS.tar`` with ``
 ``ARCHIVE.zip`` with ``ARCHIVE_map.txt`` beside it or ``ARCHIVE.zip:MAP.txt``.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from dense.data.datasets.sources import check_present
+from dense.data.datasets.sources import check_present, unknown_place
 from dense.data.datasets.video_instances import datasets_root
 from dense.data.formats.picture_sets import PictureSet, read_coco_pictures, read_named_pictures, read_picture_folder
 from dense.data.formats.picture_shards import read_picture_shards
 from dense.data.formats.picture_zip import read_picture_zip
-from dense.errors import ConfigError, DataError
-from dense.registry import nearest
 
 __all__ = ["UnlabelledSource", "resolve_unlabelled", "unlabelled_names"]
 
@@ -114,6 +111,4 @@ def resolve_unlabelled(name: str) -> UnlabelledSource:
     if suffix == ".zip":
         listing = Path(second).expanduser() if second else place.with_name(f"{place.stem}_map.txt")
         return _zip(name, place, listing)
-    if os.sep in name or name.startswith(("~", ".")):
-        raise DataError(f"data set {name!r}: no such folder. Expected {_FORMS}.")
-    raise ConfigError(f"unknown data set {name!r}.{nearest(name, list(sources))} For your own pictures write {_FORMS}.")
+    raise unknown_place(name, sources, _FORMS)

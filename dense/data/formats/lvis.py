@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dense.data.formats.category_table import Category
 from dense.data.formats.coco import ImageDataset, parse_coco
 from dense.data.formats.records import list_of_records
 from dense.errors import DataError, shown
@@ -35,6 +36,16 @@ class LvisDataset:
     negatives: Mapping[int, frozenset[int]]
     not_exhaustive: Mapping[int, frozenset[int]]
     frequencies: Mapping[int, str]
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """Of the objects, in contiguous order."""
+        return self.objects.categories
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Name of each contiguous class index."""
+        return self.objects.category_names
 
 
 def read_lvis(

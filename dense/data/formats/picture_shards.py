@@ -1,9 +1,10 @@
 """Pictures inside tar files in the layout of webdataset, read at random through an index that is built once.
 
 A sample is the members of one key (the name up to the first dot of its last part); its picture is the first member whose
-extension, all that follows that dot, is one of a picture: ``0001.jpg``, but not ``0001.mask.png``. Beside each ``SHARD.tar``
-lies ``SHARD.tar.index.json`` afterwards: where each picture begins, with a fingerprint of the shard. It is built again when the
-shard has changed; where it cannot be written, it is built each time.
+extension, all that follows that dot, is one of a picture: ``0001.jpg``, but not ``0001.mask.png``. Its text, which only
+captions need, is ``0001.txt``, else ``0001.json``. Beside each ``SHARD.tar`` lies ``SHARD.tar.index.json`` afterwards: where
+each picture and its text begin, with a fingerprint of the shard. It is built again when the shard has changed; where it cannot
+be written, it is built each time.
 """
 
 import glob
@@ -15,7 +16,7 @@ import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from dense.errors import ConfigError, DataError
 from dense.io import read_json, write_json
 from dense.video.frames import describe
 
-__all__ = ["TarPictures", "expand_shards", "read_picture_shards"]
+__all__ = ["ShardMember", "TarPictures", "expand_shards", "read_member", "read_picture_shards", "read_shards"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _MOST_SHARDS = 1_000_000
 _ENDS = 1 << 16  # bytes at either end that are part of the fingerprint
-_VERSION = 1
+_VERSION = 2
+_TEXTS = (".txt", ".json")  # the first one that a sample has
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,20 @@ class TarPictures:
     def content(self, index: int) -> BinaryIO:
         """The member's bytes. Raises: DataError if the shard cannot be read or has become shorter."""
         shard, offset, size = map(int, self.places[index])
-        try:
-            with self.shards[shard].open("rb") as stream:
-                stream.seek(offset)
-                data = stream.read(size)
-        except OSError as error:
-            raise DataError(f"{self.name(index)}: cannot be read ({describe(error)}). Copy the shard again.") from error
-        if len(data) != size:
-            raise DataError(f"{self.name(index)}: is cut off. Copy the shard again.")
-        return io.BytesIO(data)
+        return io.BytesIO(read_member(self.shards[shard], offset, size, self.name(index)))
+
+
+def read_member(shard: Path, offset: int, size: int, name: str) -> bytes:
+    """The bytes of one member. Raises: DataError naming it if the shard cannot be read or has become shorter."""
+    try:
+        with shard.open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(size)
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({describe(error)}). Copy the shard again.") from error
+    if len(data) != size:
+        raise DataError(f"{name}: is cut off. Copy the shard again.")
+    return data
 
 
 def expand_shards(pattern: str) -> list[Path]:
@@ -117,22 +124,38 @@ def read_picture_shards(pattern: str) -> TarPictures:
 
     Raises: ConfigError, DataError as ``expand_shards``; DataError if a file is no tar file or none holds a picture.
     """
-    shards = expand_shards(pattern)
-    names: list[str] = []
-    places: list[tuple[int, int, int]] = []
-    for number, shard in enumerate(shards):
-        for name, offset, size in _index(shard):
-            names.append(name)
-            places.append((number, offset, size))
-    if not names:
+    shards, members = read_shards(pattern)
+    return TarPictures(
+        shards,
+        NameTable(member.picture for _, member in members),
+        np.asarray([(shard, member.offset, member.size) for shard, member in members], np.int64).reshape(-1, 3),
+    )
+
+
+def read_shards(pattern: str) -> tuple[tuple[Path, ...], list[tuple[int, "ShardMember"]]]:
+    """The shards, and their samples in order, each with the number of its shard; errors as ``read_picture_shards``."""
+    shards = tuple(expand_shards(pattern))
+    members = [(number, member) for number, shard in enumerate(shards) for member in _index(shard)]
+    if not members:
         raise DataError(f"{pattern}: no picture in {len(shards)} tar files. Expected members such as KEY.jpg or KEY.png.")
-    return TarPictures(tuple(shards), NameTable(names), np.asarray(places, np.int64).reshape(-1, 3))
+    return shards, members
 
 
-Entry = tuple[str, int, int]  # name, offset, size
+class ShardMember(NamedTuple):
+    """A sample: its picture's name, offset and size in bytes, and the same of its text (no name: there is none)."""
+
+    picture: str
+    offset: int
+    size: int
+    text: str = ""
+    text_offset: int = 0
+    text_size: int = 0
 
 
-def _index(shard: Path) -> list[Entry]:
+Part = tuple[str, int, int]  # name, offset, size of a member
+
+
+def _index(shard: Path) -> list[ShardMember]:
     """The index beside the shard if it fits, else a new one."""
     place = shard.with_name(f"{shard.name}.index.json")
     try:
@@ -160,7 +183,7 @@ def _fingerprint(shard: Path) -> dict[str, Any]:
     return {"version": _VERSION, "size": status.st_size, "changed": status.st_mtime_ns, "sha256": digest.hexdigest()}
 
 
-def _kept(place: Path, fingerprint: dict[str, Any]) -> list[Entry] | None:
+def _kept(place: Path, fingerprint: dict[str, Any]) -> list[ShardMember] | None:
     """Entries of a stored index; ``None`` if there is none, it is of another state of the shard, or it is broken."""
     if not place.is_file():
         return None
@@ -168,35 +191,41 @@ def _kept(place: Path, fingerprint: dict[str, Any]) -> list[Entry] | None:
         stored = read_json(place)
         if stored["shard"] != fingerprint:
             return None
-        entries = [(str(name), int(offset), int(size)) for name, offset, size in stored["pictures"]]
+        entries = [ShardMember(str(a), int(b), int(c), str(d), int(e), int(f)) for a, b, c, d, e, f in stored["pictures"]]
     except (DataError, KeyError, TypeError, ValueError, OverflowError):
         return None
-    inside = all(offset >= 0 and size >= 0 and offset + size <= fingerprint["size"] for _, offset, size in entries)
+    parts = [(e.offset, e.size) for e in entries] + [(e.text_offset, e.text_size) for e in entries]
+    inside = all(offset >= 0 and size >= 0 and offset + size <= fingerprint["size"] for offset, size in parts)
     return entries if inside else None
 
 
-def _scan(shard: Path) -> list[Entry]:
-    entries: dict[str, Entry] = {}
+def _scan(shard: Path) -> list[ShardMember]:
+    pictures: dict[str, Part] = {}
+    texts: dict[str, tuple[int, Part]] = {}  # by key: rank of the extension, member
     length = shard.stat().st_size
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
-                key, is_picture = _key(member.name)
-                whole = member.isreg() and not member.issparse() and member.offset_data + member.size <= length
-                if whole and is_picture:
-                    entries.setdefault(key, (member.name, member.offset_data, member.size))
+                key, extension = _key(member.name)
+                part = member.name, member.offset_data, member.size
+                if not member.isreg() or member.issparse() or member.offset_data + member.size > length:
+                    pass  # no member whose bytes are all there
+                elif extension in UNLABELLED_SUFFIXES:
+                    pictures.setdefault(key, part)
+                elif extension in _TEXTS:
+                    texts[key] = min(texts.get(key, (len(_TEXTS), part)), (_TEXTS.index(extension), part))
                 archive.members = []  # type: ignore[attr-defined]  # the archive keeps every header otherwise
     except (tarfile.TarError, OSError, ValueError, EOFError, IndexError, OverflowError) as error:
-        if not entries:
+        if not pictures:
             raise DataError(
                 f"{shard}: cannot be read as a tar file ({describe(error)}). Expected an uncompressed tar file."
             ) from error
-        logger.warning("%s: is cut off or damaged (%s); its first %d pictures are used", shard, describe(error), len(entries))
-    return list(entries.values())
+        logger.warning("%s: is cut off or damaged (%s); its first %d pictures are used", shard, describe(error), len(pictures))
+    return [ShardMember(*part, *texts[key][1]) if key in texts else ShardMember(*part) for key, part in pictures.items()]
 
 
-def _key(name: str) -> tuple[str, bool]:
-    """Key of a member's sample, and whether the member is a picture (hidden files are none)."""
+def _key(name: str) -> tuple[str, str]:
+    """Key of a member's sample, and its extension in lower case (none for hidden files)."""
     folder, _, base = name.rpartition("/")
     stem, _, extension = base.partition(".")
-    return f"{folder}/{stem}", bool(stem) and f".{extension.lower()}" in UNLABELLED_SUFFIXES
+    return f"{folder}/{stem}", f".{extension.lower()}" if stem else ""

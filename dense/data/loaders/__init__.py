@@ -7,6 +7,9 @@
 * ``transport``: a batch of thousands of tensors through one file descriptor.
 * ``seeding``: generators as functions of plain numbers.
 * ``config``: the same loaders from a config (:func:`train_loader_from_config`, :func:`test_loader_from_config`).
+* ``repeats``: images of rare categories more often; ``repeats_config``.
+* ``captions_config``: images with captions, for image-text pretraining.
+* ``pretraining``: the loader of pictures without annotations: what cannot be read is replaced, and named in the log.
 * ``views_config``: two views of pictures without labels, for pretraining.
 * ``image_config``: training sets and augmentation of images (:func:`image_augmentation_from_config`).
 """

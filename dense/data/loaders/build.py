@@ -4,10 +4,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dense.data.loaders.clip_dataset import CombinedDataset, FailedSample, SizedDataset
+from dense.data.loaders.repeats import RepeatingSampler
 from dense.data.loaders.samplers import CombinedSampler, ResumableSampler, SampleKey, shard
 from dense.data.loaders.transport import PackedBatch, pack, unpack
 
@@ -87,11 +90,19 @@ def build_combined_train_loader(
     num_workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    factors: Sequence[NDArray[np.float64] | None] | None = None,
 ) -> TrainLoader:
-    """As :func:`build_train_loader`, each batch from one data set drawn in proportion to ``ratios``."""
-    samplers = [
-        ResumableSampler(len(dataset), batch_size, seed, rank, world_size, source) for source, dataset in enumerate(datasets)
-    ]
+    """As :func:`build_train_loader`, each batch from one data set drawn in proportion to ``ratios``.
+
+    ``factors`` has, for a data set whose samples are not seen equally often, how often each is seen in an epoch on average.
+    """
+    samplers: list[ResumableSampler] = []
+    for source, (dataset, weights) in enumerate(zip(datasets, factors or [None] * len(datasets), strict=True)):
+        place = batch_size, seed, rank, world_size, source
+        if weights is None:
+            samplers.append(ResumableSampler(len(dataset), *place))
+        else:
+            samplers.append(RepeatingSampler.of_factors(weights, *place))
     return TrainLoader(CombinedDataset(datasets), CombinedSampler(samplers, ratios, seed, start_step), num_workers)
 
 

@@ -24,6 +24,7 @@ from dense.data.loaders.image_config import (
     trains_on_images,
 )
 from dense.data.loaders.indexed_dataset import IndexedTrainDataset
+from dense.data.loaders.repeats_config import repeats_from_config
 from dense.data.loaders.video_map_config import video_map_test_set, video_region_mapper
 from dense.data.mappers import (
     DetectionMapper,
@@ -86,12 +87,12 @@ def train_loader_from_config(cfg: "CfgNode", start_step: int = 0, rank: int = 0,
     Raises: ConfigError naming the key; DataError naming the file.
     """
     seed = max(int(cfg.SEED), 0)
-    views = _trains_on_views(cfg)
+    pretraining = _trains_without_annotations(cfg)
     datasets = _cached_sets(cfg) if cfg.DATASETS.CACHE else list(training_sets_from_config(cfg).values())
-    if views:
-        from dense.data.loaders.views_config import views_loader
+    if pretraining:
+        from dense.data.loaders.pretraining import pretraining_loader
 
-        return views_loader(cfg, datasets, seed, start_step, rank, world_size)
+        return pretraining_loader(cfg, datasets, seed, start_step, rank, world_size)
     return build_combined_train_loader(
         datasets,
         [float(ratio) for ratio in cfg.DATASETS.DATASET_RATIO],
@@ -101,6 +102,7 @@ def train_loader_from_config(cfg: "CfgNode", start_step: int = 0, rank: int = 0,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         rank=rank,
         world_size=world_size,
+        factors=repeats_from_config(cfg, datasets),
     )
 
 
@@ -201,8 +203,12 @@ def _train_set(cfg: "CfgNode", name: str, kind: str, classes: ClassMap | None, s
         from dense.data.loaders.views_config import view_set  # needs OpenCV
 
         return view_set(cfg, name, seed)
-    if kind == "image_instance":
-        annotations = instance_annotations(cfg, name, classes)
+    if kind == "image_captions":
+        from dense.data.loaders.captions_config import caption_set
+
+        return caption_set(cfg, name, seed)
+    if kind in ("image_instance", "image_federated"):
+        annotations = instance_annotations(cfg, name, classes, kind == "image_federated")
         return _detections(cfg, annotations, seed) if is_detector(cfg) else _images(cfg, annotations, seed)
     return _images(cfg, _IMAGES[kind](cfg, name), seed)
 
@@ -285,12 +291,13 @@ def _training_sets(cfg: "CfgNode") -> list[tuple[str, str, ClassMap | None]]:
     ]
 
 
-def _trains_on_views(cfg: "CfgNode") -> bool:
-    """Whether the training sets are pictures without labels. Raises: ConfigError if only some are."""
+def _trains_without_annotations(cfg: "CfgNode") -> bool:
+    """Whether the training sets are pictures for pretraining. Raises: ConfigError if only some are, or of two kinds."""
     kinds = {kind for _, kind in with_kinds(cfg.DATASETS.TRAIN, cfg.DATASETS.DATASET_TYPE)}
-    if "image_views" in kinds and len(kinds) > 1:
-        raise ConfigError(f"DATASETS.DATASET_TYPE: {sorted(kinds)}, but 'image_views' cannot be mixed with other kinds.")
-    return "image_views" in kinds
+    alone = sorted(kinds & {"image_views", "image_captions"})
+    if alone and len(kinds) > 1:
+        raise ConfigError(f"DATASETS.DATASET_TYPE: {sorted(kinds)}, but '{alone[0]}' cannot be mixed with other kinds.")
+    return bool(alone)
 
 
 def _map_to(last: tuple[str, str], name: str, kind: str) -> ClassMap:

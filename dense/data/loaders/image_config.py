@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dense.config.architectures import class_count, class_key, needs_masks
-from dense.data.datasets import resolve_instances, resolve_panoptic, resolve_semantic
+from dense.data.datasets import resolve_federated, resolve_instances, resolve_panoptic, resolve_semantic
 from dense.data.mappers.image_annotations import (
     InstanceAnnotations,
     PanopticAnnotations,
@@ -39,7 +39,8 @@ __all__ = [
 ClassMap = Mapping[int, int]
 """Category id → class index of another data set."""
 
-_JITTERED = ("coco_instance_lsj", "coco_panoptic_lsj")
+_UNPADDED = "coco_instance_lsj_unpadded"
+_JITTERED = ("coco_instance_lsj", "coco_panoptic_lsj", _UNPADDED)
 _SHORTEST_EDGE = ("mask_former_semantic", "mask_former_instance", "mask_former_panoptic")
 _FLIPS: dict[str, tuple[ClipAugmentation, ...]] = {
     "none": (),
@@ -55,17 +56,24 @@ _COLOUR: tuple[ClipAugmentation, ...] = (
 )
 
 
-def instance_annotations(cfg: "CfgNode", name: str, classes: ClassMap | None = None) -> InstanceAnnotations:
-    """Objects of a COCO instances set.
+def instance_annotations(
+    cfg: "CfgNode", name: str, classes: ClassMap | None = None, federated: bool = False
+) -> InstanceAnnotations:
+    """Objects of a COCO instances set, or of an LVIS set.
 
     Args:
         cfg: the configuration.
         name: of the data set.
+        federated: it is of kind ``image_federated``.
         classes: category id → class of the set that it is mapped to; ``None`` = its own.
 
     Raises: ConfigError naming the key; DataError naming the file.
     """
-    dataset = resolve_instances(name).read(require_annotations=True, masks=needs_masks(cfg))
+    masks = needs_masks(cfg)
+    if federated:
+        dataset = resolve_federated(name).read(masks).objects
+    else:
+        dataset = resolve_instances(name).read(require_annotations=True, masks=masks)
     known = dataset.contiguous_ids if classes is None else classes
     images = [
         image
@@ -112,13 +120,15 @@ def image_augmentation_from_config(inputs: "CfgNode") -> ClipPipeline:
     """Augmentation of images from the INPUT node, by DATASET_MAPPER_NAME.
 
     ``coco_instance_lsj``, ``coco_panoptic_lsj``: flip, then large-scale jitter of MIN_SCALE to MAX_SCALE on a square canvas of
-    IMAGE_SIZE pixels. ``mask_former_*``: shortest edge of MIN_SIZE_TRAIN, crop of CROP.SIZE where CROP.ENABLED, colour jitter
+    IMAGE_SIZE pixels; ``coco_instance_lsj_unpadded`` leaves padding to the model.
+    ``mask_former_*``: shortest edge of MIN_SIZE_TRAIN, crop of CROP.SIZE where CROP.ENABLED, colour jitter
     where COLOR_AUG_SSD, flip.
     Raises: ConfigError naming the key.
     """
     flip = _flip(inputs.RANDOM_FLIP)
     if inputs.DATASET_MAPPER_NAME in _JITTERED:
-        return ClipPipeline((*flip, LargeScaleJitter(inputs.IMAGE_SIZE, (inputs.MIN_SCALE, inputs.MAX_SCALE))))
+        pad = inputs.DATASET_MAPPER_NAME != _UNPADDED
+        return ClipPipeline((*flip, LargeScaleJitter(inputs.IMAGE_SIZE, (inputs.MIN_SCALE, inputs.MAX_SCALE), pad)))
     if inputs.DATASET_MAPPER_NAME not in _SHORTEST_EDGE:
         known = [*_JITTERED, *_SHORTEST_EDGE]
         hint = nearest(inputs.DATASET_MAPPER_NAME, known)

@@ -1,20 +1,12 @@
-"""Loader of views for pretraining from a config: DATASETS, DATALOADER.NUM_WORKERS, SEED, SOLVER.IMS_PER_BATCH, INPUT.VIEWS.
+"""Views of pictures for pretraining from a config: INPUT.VIEWS (their loader is that of ``pretraining``)."""
 
-With gradient accumulation each batch of this loader is one micro-batch, and steps of the loader count micro-batches: step k of
-the optimiser begins at loader step ``k * ACCUMULATE``.
-"""
-
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dense.config.checks import check_choice
 from dense.data.datasets.unlabelled import resolve_unlabelled
-from dense.data.loaders.build import Batch, TrainLoader
-from dense.data.loaders.clip_dataset import CombinedDataset, SizedDataset
 from dense.data.loaders.indexed_dataset import IndexedTrainDataset
-from dense.data.loaders.samplers import CombinedSampler, ResumableSampler
-from dense.data.mappers.views import SKIPPED, ViewMapper, ViewSettings
+from dense.data.mappers.views import ViewMapper, ViewSettings
 from dense.data.transforms.views import VIEW_MODES
 from dense.errors import ConfigError
 from dense.registry import nearest
@@ -22,67 +14,7 @@ from dense.registry import nearest
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-__all__ = ["ViewsLoader", "view_set", "view_settings_from_config", "views_loader"]
-
-logger = logging.getLogger(__name__)
-
-
-class ViewsLoader(TrainLoader):
-    """As ``TrainLoader``; says in the log of this process which pictures were replaced, whichever worker met them.
-
-    Each file is named once. ``replaced`` counts the records that show another picture than the one that was asked for,
-    ``unreadable`` has the reason of each file met so far. A summary is logged when the loader is closed.
-    """
-
-    replaced = 0
-
-    def __init__(self, dataset: CombinedDataset, sampler: CombinedSampler, num_workers: int = 0) -> None:
-        super().__init__(dataset, sampler, num_workers)
-        self.unreadable: dict[str, str] = {}
-
-    def __next__(self) -> Batch:
-        batch = super().__next__()
-        for sample in batch:
-            skipped: Sequence[tuple[str, str]] = sample.pop(SKIPPED, ())
-            self.replaced += bool(skipped)
-            for name, reason in skipped:
-                if name not in self.unreadable:
-                    logger.warning("picture skipped, another one replaces it: %s", reason)
-                    self.unreadable[name] = reason
-        return batch
-
-    def close(self) -> None:
-        """End the workers; log how many pictures were replaced."""
-        if self.replaced:
-            logger.warning(
-                "%d pictures could not be read and were replaced, %d times in all; each is named above",
-                len(self.unreadable),
-                self.replaced,
-            )
-            self.replaced = 0
-        super().close()
-
-
-def views_loader(
-    cfg: "CfgNode",
-    datasets: Sequence[SizedDataset],
-    seed: int,
-    start_step: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-) -> ViewsLoader:
-    """Endless batches of views; each epoch is shuffled anew and its last incomplete batch dropped.
-
-    Raises: ConfigError naming the key; DataError for a data set smaller than a batch.
-    """
-    samplers = [
-        ResumableSampler(len(dataset), cfg.SOLVER.IMS_PER_BATCH, seed, rank, world_size, source, drop_last=True)
-        for source, dataset in enumerate(datasets)
-    ]
-    ratios = [float(ratio) for ratio in cfg.DATASETS.DATASET_RATIO]
-    return ViewsLoader(
-        CombinedDataset(datasets), CombinedSampler(samplers, ratios, seed, start_step), cfg.DATALOADER.NUM_WORKERS
-    )
+__all__ = ["view_set", "view_settings_from_config"]
 
 
 def view_set(cfg: "CfgNode", name: str, seed: int) -> IndexedTrainDataset:

@@ -9,6 +9,8 @@
 * ``image_annotations``: regions of an image from COCO instances, COCO panoptic or label maps.
 * ``frame_sampling``: :func:`sample_frames`, :class:`FrameSampler`: which frames make a clip.
 * ``frame_targets``: :class:`FrameTargets`, the objects of one frame.
+* ``captions``: :class:`CaptionMapper`, image and caption for image-text pretraining.
+* ``replacement``: pictures that cannot be read are replaced by others; ``reduced_decoding``: large JPEGs are decoded smaller.
 * ``views``: views of a picture without labels, for pretraining; needs OpenCV, import it from the module itself.
 * ``image_reading``: :func:`read_image`, :func:`image_tensor`.
 """

@@ -1,7 +1,6 @@
 """From an unlabelled picture to the views of it that pretraining compares, one decoding for all of them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dense.data.formats.picture_sets import PictureSet
+from dense.data.mappers.reduced_decoding import reduce_decoding
+from dense.data.mappers.replacement import ReplacingMapper
 from dense.data.transforms.base import Size
 from dense.data.transforms.view_pixels import render_view
 from dense.data.transforms.views import ColourRecipe, ViewPlan, draw_view
@@ -20,13 +21,7 @@ from dense.video.pictures import exif_turn, open_picture, picture_to_rgb
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["SKIPPED", "ViewMapper", "ViewSettings"]
-
-SKIPPED = "skipped"
-"""Key of a record that stands for pictures that could not be read: ``((name, reason), …)``."""
-
-_DRAWN = 20  # replacements drawn at random before all pictures are tried in turn
-_GAP = 2  # a reduced crop keeps at least so many times the side of its view: then reducing cannot be seen
+__all__ = ["ViewMapper", "ViewSettings"]
 
 
 @dataclass(frozen=True)
@@ -64,52 +59,13 @@ class ViewSettings:
         return [self.side] * 2 + [self.small_side] * self.small_number
 
 
-@dataclass(frozen=True)
-class ViewMapper:
+class ViewMapper(ReplacingMapper[PictureSet, ViewSettings]):
     """Index and generator → record for the model; a picture that cannot be read is replaced by another.
 
     The record: ``views`` ``(2, 3, S, S)`` uint8, ``coords`` ``(2, 4)`` float32 (see ``crop_coordinates``), ``file_name``,
     ``index`` (of the picture it shows), with small crops ``small`` ``(M, 3, s, s)`` uint8, and where pictures were passed over
-    ``SKIPPED``. It depends on nothing but index and generator: which picture replaces which does too.
-
-    Args:
-        pictures: all of them.
-        settings: of the views.
-        name: of the data set, for messages.
-
-    Raises (when called): DataError if not one picture can be read.
+    ``SKIPPED`` (see ``Replacement``).
     """
-
-    pictures: PictureSet
-    settings: ViewSettings
-    name: str = "of pictures"
-    _broken: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
-
-    def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """The record of picture ``index``."""
-        key = int(rng.integers(2**63))
-        skipped: list[tuple[str, str]] = []
-        for attempt, candidate in enumerate(self._candidates(index, key)):
-            if candidate not in self._broken:
-                try:
-                    # Its own generator: what a broken picture drew before it failed must not matter to the next one.
-                    record = self._record(candidate, np.random.default_rng([key, attempt]))
-                except DataError as error:
-                    self._broken[candidate] = str(error)
-                else:
-                    return {**record, SKIPPED: tuple(dict.fromkeys(skipped))} if skipped else record
-            if attempt <= _DRAWN:
-                skipped.append((self.pictures.name(candidate), self._broken[candidate]))
-        raise DataError(
-            f"data set {self.name!r}: none of its {len(self.pictures)} pictures can be used. The first: {skipped[0][1]}"
-        )
-
-    def _candidates(self, index: int, key: int) -> Iterator[int]:
-        """The picture itself, some at random (neighbours tend to be broken together), then every one."""
-        yield index
-        rng = np.random.default_rng(key)
-        yield from (int(k) for k in rng.integers(len(self.pictures), size=_DRAWN))
-        yield from range(len(self.pictures))
 
     def _record(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         name = self.pictures.name(index)
@@ -120,7 +76,7 @@ class ViewMapper:
             if min(size) < 2:
                 raise DataError(f"{name}: is {size[0]}x{size[1]} pixels (height x width), expected at least 2x2. Remove it.")
             plans = self.settings.draw(size, rng)
-            scale = _reduce(image, plans, sides) if self.settings.reduced else 1
+            scale = reduce_decoding(image, [plan.box for plan in plans], sides) if self.settings.reduced else 1
             picture = turn_upright(_pixels(image, name), turn)
         crops = [render_view(picture, plan, side, scale) for plan, side in zip(plans, sides, strict=True)]
         record = {
@@ -145,20 +101,3 @@ def _pixels(image: "Image", name: str) -> NDArray[np.uint8]:
     """``(H, W, 3)`` uint8 RGB, writable: torch refuses to share read-only memory without a warning."""
     pixels = picture_to_rgb(image, name)
     return pixels if pixels.flags.writeable else pixels.copy()
-
-
-def _reduce(image: "Image", plans: list[ViewPlan], sides: list[int]) -> int:
-    """Let a JPEG be decoded at 1/2, 1/4 or 1/8 if all crops stay ``_GAP`` times their view; returns the divisor.
-
-    The decoder averages whole blocks, so pixel k covers exactly the pixels from ``k * divisor`` on and no coordinate changes.
-    An image that EXIF mirrors or turns counts from its other end, where the last block may be a part: left as it is.
-    """
-    if image.format != "JPEG" or exif_turn(image) != (False, False, False):
-        return 1
-    room = min(min(plan.box.height, plan.box.width) / (_GAP * side) for plan, side in zip(plans, sides, strict=True))
-    scale = next((divisor for divisor in (8, 4, 2) if divisor <= room), 1)
-    if scale > 1:
-        width, height = image.size
-        image.draft(None, (width // scale, height // scale))
-        scale = round(width / image.width)  # what the decoder chose
-    return scale

@@ -75,13 +75,15 @@ class LargeScaleJitter:
     Args:
         image_size: side of the canvas in pixels.
         scales: ends of the uniform range of the factor.
+        pad: fill the canvas; without it a model pads in its own colour.
     """
 
     image_size: int = 1024
     scales: tuple[float, float] = (0.1, 2.0)
+    pad: bool = True
 
     def sample(self, sizes: Sequence[Size], rng: np.random.Generator) -> list[list[Transform]]:
-        """:class:`Resize`, :class:`Crop` and :class:`Pad` for each frame; scale and relative position are shared."""
+        """:class:`Resize`, :class:`Crop` and perhaps :class:`Pad` for each frame; scale and relative position are shared."""
         scale = rng.uniform(*self.scales)
         across, down = rng.uniform(size=2)
         return [self._frame(size, scale, across, down) for size in sizes]
@@ -92,4 +94,5 @@ class LargeScaleJitter:
         height, width = (max(1, math.floor(side * fit + 0.5)) for side in size)
         top = int(down * (max(height - canvas, 0) + 1))
         left = int(across * (max(width - canvas, 0) + 1))
-        return [Resize(height, width), Crop(top, left, min(height, canvas), min(width, canvas)), Pad(canvas, canvas)]
+        parts: list[Transform] = [Resize(height, width), Crop(top, left, min(height, canvas), min(width, canvas))]
+        return [*parts, Pad(canvas, canvas)] if self.pad else parts

@@ -66,8 +66,8 @@ class CropBox(NamedTuple):
     width: int
 
 
-def draw_crop(size: Size, area: tuple[float, float], draws: Draws) -> CropBox:
-    """A random part of an image: area a share of the image's, width over height log-uniform in [3/4, 4/3].
+def draw_crop(size: Size, area: tuple[float, float], draws: Draws, aspects: tuple[float, float] = _ASPECTS) -> CropBox:
+    """A random part of an image: area a share of the image's, width over height log-uniform in ``aspects``.
 
     Where ten attempts do not fit into the image: the largest centred part of allowed shape.
     Source: PixPro's crop, number of draws and their order included.
@@ -75,15 +75,15 @@ def draw_crop(size: Size, area: tuple[float, float], draws: Draws) -> CropBox:
     height, width = size
     for _ in range(_ATTEMPTS):
         wanted = draws.uniform(*area) * height * width
-        aspect = math.exp(draws.uniform(math.log(_ASPECTS[0]), math.log(_ASPECTS[1])))
+        aspect = math.exp(draws.uniform(math.log(aspects[0]), math.log(aspects[1])))
         w, h = round(math.sqrt(wanted * aspect)), round(math.sqrt(wanted / aspect))
         if 0 < w <= width and 0 < h <= height:
             return CropBox(draws.randint(0, height - h), draws.randint(0, width - w), h, w)
     w, h = width, height
-    if width / height < _ASPECTS[0]:
-        h = round(width / _ASPECTS[0])
-    elif width / height > _ASPECTS[1]:
-        w = round(height * _ASPECTS[1])
+    if width / height < aspects[0]:
+        h = round(width / aspects[0])
+    elif width / height > aspects[1]:
+        w = round(height * aspects[1])
     return CropBox((height - h) // 2, (width - w) // 2, h, w)
 
 

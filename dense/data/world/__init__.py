@@ -2,6 +2,8 @@
 
 ``writer``      ``make_video_world``: train and valid videos in the YouTube-VIS layout (start here)
 ``image_writer`` ``make_image_world``: single pictures as COCO instances, COCO panoptic and label maps
+``words_writer`` ``make_word_world``: pictures with captions, COCO and LVIS annotations with base and novel categories
+``words``       the categories of two words, and looks that fit them; ``word_scenes`` one picture, ``captions`` its sentences
 ``map_writer``   ``make_map_world``: videos in the layouts of VIPSeg and VSPW
 ``folder``      whose a folder is, and whether it is complete
 ``jobs``        rendering in several processes
@@ -25,6 +27,8 @@ from dense.data.world.categories import COLOURS, STUFF, TEXTURES, THINGS, VOID
 from dense.data.world.image_writer import ImageWorldReport, make_image_world
 from dense.data.world.map_writer import make_map_world
 from dense.data.world.scene import Scene, SceneDescription, sample_scene
+from dense.data.world.words import WORD_CATEGORIES
+from dense.data.world.words_writer import make_word_world
 from dense.data.world.writer import WorldReport, make_video_world
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ __all__ = [
     "TEXTURES",
     "THINGS",
     "VOID",
+    "WORD_CATEGORIES",
     "ImageWorldReport",
     "RenderedFrame",
     "RenderedVideo",
@@ -46,6 +51,7 @@ __all__ = [
     "make_image_world",
     "make_map_world",
     "make_video_world",
+    "make_word_world",
     "render_frames",
     "render_video",
     "sample_scene",

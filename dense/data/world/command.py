@@ -19,6 +19,7 @@ from dense.data.world.image_writer import (
 from dense.data.world.jobs import Progress
 from dense.data.world.map_writer import make_map_world
 from dense.data.world.parameters import VALID_OFFSET, WorldParameters
+from dense.data.world.words_writer import make_word_world, word_parameters
 from dense.data.world.writer import PREVIEWS, WorldReport, write_video_world
 from dense.errors import DataError
 
@@ -29,6 +30,7 @@ _EXAMPLES = """examples:
   make_world.py --output datasets/world --train-videos 200 --valid-videos 20 --preview 4
   make_world.py --kind vipseg --output datasets/world_vipseg
   make_world.py --kind images --output datasets/world_images --preview 4
+  make_world.py --kind words --output datasets/world_words --train-images 4000 --valid-images 200 --preview 6
   make_world.py --output datasets/tiny --train-videos 8 --valid-videos 2 --frames 4 --frame-step 6 --height 96 --width 160
 """
 
@@ -37,7 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments; names and defaults follow ``make_video_world`` and ``make_image_world``."""
     parser = new_parser(
         "make_world.py",
-        "Write the procedural world: videos in the layout of YouTube-VIS, VIPSeg or VSPW, or pictures in the layouts of COCO.",
+        "Write the procedural world: videos in the layout of YouTube-VIS, VIPSeg or VSPW, pictures in the layouts of COCO, or"
+        " pictures with captions and open-vocabulary annotations.",
         _EXAMPLES,
     )
     parser.add_argument("--kind", choices=_KINDS, default="videos", help="videos = YouTube-VIS layout (default)")
@@ -112,8 +115,9 @@ def _videos_made(report: WorldReport, counted: str) -> str:
 
 
 def _make_images(arguments: argparse.Namespace) -> str:
+    make = make_word_world if arguments.kind == "words" else make_image_world
     with _progress_bar("images") as progress:
-        report = make_image_world(
+        report = make(
             train_images=arguments.train_images,
             valid_images=arguments.valid_images,
             progress=progress,
@@ -156,11 +160,17 @@ def _preview_images(arguments: argparse.Namespace) -> list[Path]:
     chosen = [(split, number) for split, count in counts.items() for number in range(count)][: arguments.preview]
     if not chosen:
         return []
-    from dense.data.world.preview import write_image_sheet
+    from dense.data.world.preview import write_image_sheet, write_word_sheet
 
     size = (arguments.height, arguments.width)
-    parameters = ImageWorldParameters(arguments.seed, arguments.train_images, arguments.valid_images, *size)
     path = Path(arguments.output) / IMAGE_PREVIEW
+    if arguments.kind == "words":
+        from dense.data.world.word_scenes import render_words
+
+        words = word_parameters(arguments.seed, arguments.train_images, arguments.valid_images, size)
+        write_word_sheet(path, [render_words(words, split, number) for split, number in chosen])
+        return [path]
+    parameters = ImageWorldParameters(arguments.seed, arguments.train_images, arguments.valid_images, *size)
     write_image_sheet(path, [render_image(parameters, split, number) for split, number in chosen])
     return [path]
 
@@ -194,4 +204,5 @@ _KINDS = {
     "vipseg": _Kind(_make_maps, _preview_videos),
     "vspw": _Kind(_make_maps, _preview_videos),
     "images": _Kind(_make_images, _preview_images),
+    "words": _Kind(_make_images, _preview_images),
 }

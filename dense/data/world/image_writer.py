@@ -6,6 +6,7 @@ of segment ids), ``semantic/{train,valid}`` (PNG of class indices: things 0 to 1
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +24,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_PREVIEW",
+    "MOMENTS",
+    "SPLITS",
+    "ImageJob",
     "ImageWorldParameters",
     "ImageWorldReport",
+    "image_jobs",
+    "image_record",
+    "instance_file",
     "label_map",
     "make_image_world",
+    "object_records",
     "render_image",
     "segment_map",
 ]
 
 IMAGE_PREVIEW = "preview.png"  # beside the data, drawn by the command line
-_SPLITS = ("train", "valid")
-_MOMENTS = 24  # moments of the scene that a picture is taken from
+SPLITS = ("train", "valid")
+"""Parts of a world, each with its own pictures."""
+MOMENTS = 24
+"""Moments of the scene that a picture is taken from."""
+
 _VERSION = 1  # raise it whenever the same parameters give other pixels, masks or categories
 
 
@@ -73,7 +84,7 @@ class ImageWorldReport:
 
 
 @dataclass(frozen=True)
-class _Job:
+class ImageJob:
     """One picture to render: below which root, split and number."""
 
     root: str
@@ -123,13 +134,13 @@ def make_image_world(
     parameters.check()
     check_integer("workers", workers, 1)
     root = Path(output)
-    jsons = tuple(f"annotations/{kind}_{split}.json" for split in _SPLITS for kind in ("panoptic", "instances"))
+    jsons = tuple(f"annotations/{kind}_{split}.json" for split in SPLITS for kind in ("panoptic", "instances"))
     folder = WorldFolder(root, asdict(parameters), jsons, ("images", "panoptic", "semantic"), (IMAGE_PREVIEW,))
     kept = folder.is_complete(overwrite) and _pictures_present(root)
     if not kept:
         folder.clear()
         _render_all(root, parameters, workers, progress)
-    instances = sum(len(read_json(root / f"annotations/instances_{split}.json")["annotations"]) for split in _SPLITS)
+    instances = sum(len(read_json(root / f"annotations/instances_{split}.json")["annotations"]) for split in SPLITS)
     return ImageWorldReport(root, train_images, valid_images, instances, time.monotonic() - started, kept)
 
 
@@ -141,8 +152,8 @@ def render_image(parameters: ImageWorldParameters, split: str, number: int) -> "
     from dense.data.world.scene import sample_scene
 
     index = number + (VALID_OFFSET if split == "valid" else 0)
-    scene = sample_scene(parameters.seed, index, parameters.width / parameters.height, _MOMENTS)
-    moment = float(np.random.default_rng([parameters.seed, index, 4]).uniform(0, _MOMENTS - 1))
+    scene = sample_scene(parameters.seed, index, parameters.width / parameters.height, MOMENTS)
+    moment = float(np.random.default_rng([parameters.seed, index, 4]).uniform(0, MOMENTS - 1))
     return render_moment(scene, (parameters.height, parameters.width), moment)
 
 
@@ -157,7 +168,7 @@ def label_map(video: "RenderedVideo", frame: int = 0) -> Any:  # noqa: ANN401  (
 
 
 def _pictures_present(root: Path) -> bool:
-    for split in _SPLITS:
+    for split in SPLITS:
         names = [image["file_name"] for image in read_json(root / f"annotations/instances_{split}.json")["images"]]
         stems = [Path(name).stem for name in names]
         if not all((root / "images" / split / name).is_file() for name in names):
@@ -168,27 +179,44 @@ def _pictures_present(root: Path) -> bool:
 
 
 def _render_all(root: Path, parameters: ImageWorldParameters, workers: int, progress: Progress | None) -> None:
-    counts = {"train": parameters.train_images, "valid": parameters.valid_images}
-    jobs = [_Job(str(root), split, number, parameters) for split in _SPLITS for number in range(counts[split])]
+    jobs = image_jobs(root, parameters)
     written = list(run_jobs(_render_job, jobs, workers, progress))
-    for split in _SPLITS:
+    for split in SPLITS:
         part = [found for job, found in zip(jobs, written, strict=True) if job.split == split]
-        images = [_image_record(parameters, number) for number in range(len(part))]
+        images = [image_record(parameters, number) for number in range(len(part))]
         info = {"description": "procedural world, images", "split": split, **asdict(parameters)}
         write_json(root / f"annotations/panoptic_{split}.json", _panoptic(info, images, part))
         write_json(root / f"annotations/instances_{split}.json", _instances(info, images, part))
 
 
-def _image_record(parameters: ImageWorldParameters, number: int) -> dict[str, Any]:
+def image_jobs(root: Path, parameters: ImageWorldParameters) -> list[ImageJob]:
+    """Every picture of both splits."""
+    counts = {"train": parameters.train_images, "valid": parameters.valid_images}
+    return [ImageJob(str(root), split, number, parameters) for split in SPLITS for number in range(counts[split])]
+
+
+def image_record(parameters: ImageWorldParameters, number: int) -> dict[str, Any]:
+    """Record of picture ``number`` of a split in a COCO file."""
     name = f"{number:06d}.jpg"
     return {"id": number + 1, "file_name": name, "height": parameters.height, "width": parameters.width}
 
 
 def _instances(info: dict[str, Any], images: list[dict[str, Any]], part: list[_Written]) -> dict[str, Any]:
-    flat = [(image["id"], record) for image, found in zip(images, part, strict=True) for record in found.objects]
+    categories = [{"id": k + 1, "name": name, "supercategory": "thing"} for k, name in enumerate(THINGS)]
+    return instance_file(info, categories, images, [found.objects for found in part])
+
+
+def instance_file(
+    info: dict[str, Any],
+    categories: list[dict[str, Any]],
+    images: list[dict[str, Any]],
+    objects: list[list[dict[str, Any]]],
+) -> dict[str, Any]:
+    """A file of COCO instances; ``objects`` per image, without ids."""
+    flat = [(image["id"], record) for image, found in zip(images, objects, strict=True) for record in found]
     return {
         "info": info,
-        "categories": [{"id": k + 1, "name": name, "supercategory": "thing"} for k, name in enumerate(THINGS)],
+        "categories": categories,
         "images": images,
         "annotations": [{"id": k + 1, "image_id": image_id, **record} for k, (image_id, record) in enumerate(flat)],
     }
@@ -207,7 +235,7 @@ def _panoptic(info: dict[str, Any], images: list[dict[str, Any]], part: list[_Wr
     }
 
 
-def _render_job(job: _Job) -> _Written:
+def _render_job(job: ImageJob) -> _Written:
     """Write the picture and the two maps; return the records of the JSON files."""
     from dense.data.formats.png_ids import write_id_map, write_label_map
 
@@ -218,25 +246,20 @@ def _render_job(job: _Job) -> _Written:
     ids, segments = _segments(picture, labels)
     write_label_map(root / "semantic" / job.split / f"{stem}.png", labels)
     write_id_map(root / "panoptic" / job.split / f"{stem}.png", ids)
-    return _Written(_objects(picture), segments)
+    objects = object_records([THINGS.index(category) + 1 for category in picture.categories], picture.masks[:, 0])
+    return _Written(objects, segments)
 
 
-def _objects(picture: "RenderedVideo") -> list[dict[str, Any]]:
+def object_records(category_ids: Sequence[int], masks: Any) -> list[dict[str, Any]]:  # noqa: ANN401  see label_map
+    """COCO records without ids of the objects that can be seen; ``masks`` ``(N, H, W)`` bool."""
     from dense.structures import rle
 
     records = []
-    for category, mask in zip(picture.categories, picture.masks[:, 0], strict=True):
+    for category_id, mask in zip(category_ids, masks, strict=True):
         if mask.any():
             code = rle.encode(mask)
-            records.append(
-                {
-                    "category_id": THINGS.index(category) + 1,
-                    "iscrowd": 0,
-                    "segmentation": code,
-                    "bbox": rle.bounding_box(code),
-                    "area": rle.area(code),
-                }
-            )
+            box, area = rle.bounding_box(code), rle.area(code)
+            records.append({"category_id": category_id, "iscrowd": 0, "segmentation": code, "bbox": box, "area": area})
     return records
 
 

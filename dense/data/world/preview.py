@@ -1,6 +1,7 @@
 """Previews: ground truth drawn into an H.264 video and into a contact sheet of several videos and moments."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,18 @@ from numpy.typing import NDArray
 
 from dense.data.world.categories import STUFF, THINGS
 from dense.data.world.render import RenderedVideo
+from dense.data.world.word_scenes import WordPicture
 from dense.errors import VideoError
 from dense.io import atomic_write
 
-__all__ = ["contact_sheet", "draw_ground_truth", "write_contact_sheet", "write_image_sheet", "write_preview"]
+__all__ = [
+    "contact_sheet",
+    "draw_ground_truth",
+    "write_contact_sheet",
+    "write_image_sheet",
+    "write_preview",
+    "write_word_sheet",
+]
 
 Picture = NDArray[np.uint8]
 
@@ -104,6 +113,22 @@ def write_image_sheet(path: str | os.PathLike[str], pictures: list[RenderedVideo
         image = cv2.resize(video.frames[0], (scale * width, scale * height), interpolation=cv2.INTER_CUBIC)
         pair = [draw_ground_truth(video, 0, scale), draw_semantic(np.asarray(image, np.uint8), labels, names, alpha=0.7)]
         rows.append(np.concatenate([np.pad(p, ((2, 2), (2, 2), (0, 0)), constant_values=255) for p in pair], axis=1))
+    _write_png(path, np.concatenate(rows, axis=0))
+
+
+def write_word_sheet(path: str | os.PathLike[str], pictures: list[WordPicture], columns: int = 2, scale: int = 2) -> None:
+    """Write pictures as PNG, atomically: objects with their names (novel ones with a star), the captions below."""
+    cells = []
+    for found in pictures:
+        names = tuple(f"{category.name}{' *' if category.novel else ''}" for category in found.categories)
+        image = draw_ground_truth(replace(found.picture, categories=names), 0, scale)
+        words = np.full((len(found.captions) * 16 + 8, image.shape[1], 3), 255, np.uint8)
+        for row, caption in enumerate(found.captions):
+            place = (4, 16 * (row + 1))
+            cv2.putText(words, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, (16, 16, 16), 1, cv2.LINE_AA)
+        cells.append(np.pad(np.concatenate([image, words]), ((2, 2), (2, 2), (0, 0)), constant_values=255))
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    rows = [np.concatenate(cells[first : first + columns], axis=1) for first in range(0, len(cells), columns)]
     _write_png(path, np.concatenate(rows, axis=0))
 
 

@@ -1,5 +1,6 @@
 """The scene graph: what is in a video, how it looks and moves, as a function of (seed, index), and its words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,19 @@ from numpy.typing import NDArray
 from dense.data.world.categories import COLOURS, TEXTURES, THINGS
 from dense.data.world.motion import Camera, Trajectory, sample_camera, sample_trajectory
 
-__all__ = ["Look", "Relation", "Scene", "SceneDescription", "StuffLayout", "Thing", "ThingDescription", "sample_scene"]
+__all__ = [
+    "RGB",
+    "Look",
+    "Relation",
+    "Scene",
+    "SceneDescription",
+    "StuffLayout",
+    "Thing",
+    "ThingDescription",
+    "jittered",
+    "relate",
+    "sample_scene",
+]
 
 RGB = tuple[int, int, int]
 
@@ -134,12 +147,19 @@ class Scene:
                 behind = self.layout.names[int(self.layout.region(np.array(pose.x), np.array(pose.y)))]
                 words.append(_words(thing.look, pose.radius * zoom, behind))
         relations = [
-            r for i in range(len(placed)) for j in range(i + 1, len(placed)) for r in _relations(i, j, placed[i], placed[j])
+            r for i in range(len(placed)) for j in range(i + 1, len(placed)) for r in relate(i, j, placed[i], placed[j])
         ]
         return SceneDescription(tuple(words), tuple(relations), self.layout.names)
 
 
-def sample_scene(seed: int, index: int, aspect: float, moments: int, crowded: float = 0.0) -> Scene:
+def sample_scene(
+    seed: int,
+    index: int,
+    aspect: float,
+    moments: int,
+    crowded: float = 0.0,
+    draw_looks: Callable[[np.random.Generator], list[Look]] | None = None,
+) -> Scene:
     """Draw the scene of video ``index``: a pure function of the arguments.
 
     A crowded video has five or six things, all large, of which two are twins and two more of one category; they cover and
@@ -151,13 +171,14 @@ def sample_scene(seed: int, index: int, aspect: float, moments: int, crowded: fl
         aspect: picture width / height.
         moments: number of moments the motion spans, >= 1.
         crowded: share of videos that are crowded, 0 to 1.
+        draw_looks: draws the looks of the things of a video that is not crowded; ``None`` = three to six, any of them.
     """
     crowd = crowded > 0 and np.random.default_rng([seed, index, 3]).uniform() < crowded
     rng = np.random.default_rng([seed, index])
     duration = float(max(moments - 1, 1))
     layout = _sample_layout(rng)
     camera = sample_camera(rng, duration)
-    looks = _crowded_looks(rng) if crowd else _sample_looks(rng, int(rng.integers(3, 7)))
+    looks = _crowded_looks(rng) if crowd else (draw_looks or _sample_looks)(rng)
     things: list[Thing] = []
     starts: list[NDArray[np.float64]] = []
     for look, depth in zip(looks, rng.permutation(len(looks)), strict=True):
@@ -197,7 +218,8 @@ def _sample_layout(rng: np.random.Generator) -> StuffLayout:
     return StuffLayout(names, np.array(rows))
 
 
-def _sample_looks(rng: np.random.Generator, count: int) -> list[Look]:
+def _sample_looks(rng: np.random.Generator) -> list[Look]:
+    count = int(rng.integers(3, 7))
     categories = rng.choice(len(THINGS), count, replace=False)
     looks = [_sample_look(rng, THINGS[int(c)]) for c in categories]
     if rng.uniform() < 0.3:  # twins: told apart by their motion only
@@ -221,8 +243,8 @@ def _sample_look(rng: np.random.Generator, category: str) -> Look:
         category=category,
         colour=first,
         second_colour=second,
-        rgb=_jitter(rng, COLOURS[first]),
-        second_rgb=_jitter(rng, COLOURS[second]),
+        rgb=jittered(rng, COLOURS[first]),
+        second_rgb=jittered(rng, COLOURS[second]),
         texture=TEXTURES[int(rng.integers(len(TEXTURES)))],
         texture_angle=float(rng.uniform(0, np.pi)),
         texture_scale=float(rng.uniform(0.8, 1.25)),
@@ -230,7 +252,8 @@ def _sample_look(rng: np.random.Generator, category: str) -> Look:
     )
 
 
-def _jitter(rng: np.random.Generator, rgb: RGB) -> RGB:
+def jittered(rng: np.random.Generator, rgb: RGB) -> RGB:
+    """A colour a little off ``rgb``: no two things have quite the same red."""
     r, g, b = (int(v) for v in np.clip(np.array(rgb) + rng.integers(-14, 15, 3), 0, 255))
     return r, g, b
 
@@ -241,7 +264,7 @@ def _words(look: Look, radius: float, stuff: str) -> ThingDescription:
     return ThingDescription(look.category, look.colour, second, look.texture, size, stuff)
 
 
-def _relations(i: int, j: int, a: tuple[float, ...], b: tuple[float, ...]) -> list[Relation]:
+def relate(i: int, j: int, a: tuple[float, ...], b: tuple[float, ...]) -> list[Relation]:
     """Relations between two things (x, y, radius, depth): occlusion when their circles overlap, else the clearer direction."""
     dx, dy = b[0] - a[0], b[1] - a[1]
     if np.hypot(dx, dy) < 0.8 * (a[2] + b[2]):

@@ -152,9 +152,15 @@ class VisionTransformer(nn.Module):
     def run(self, tokens: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Tokens ``(B, N, C)`` through the blocks ``first`` … ``last − 1``, without the final norm."""
         for block in self.blocks[first:last]:
-            saving = self.checkpointing and block.training and torch.is_grad_enabled()
-            tokens = checkpoint(block, tokens, use_reentrant=False) if saving else block(tokens)
+            tokens = self.through(block, tokens)
         return tokens
+
+    def through(self, block: nn.Module, tokens: Tensor, windows: int = 1) -> Tensor:
+        """Tokens ``(B, N, C)`` through one block, recomputed in the backward pass if so set; windows: see ``VisionBlock``."""
+        saving = self.checkpointing and block.training and torch.is_grad_enabled()
+        if saving:
+            return checkpoint(block, tokens, windows, use_reentrant=False)  # type: ignore[no-any-return]
+        return block(tokens, windows)  # type: ignore[no-any-return]
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, 3, H, W)`` → normalised tokens ``(B, prefix + h·w, C)``; the first ``prefix`` are class token and registers."""

@@ -5,6 +5,7 @@
 ``infonce``      InfoNCE, NT-Xent, with a queue, with several positives    ``dcl``    DCL, DCLW
 ``swav``         SwAV; ``sinkhorn``: balanced assignments                  ``cacr``   attraction and repulsion; momentum form
 ``multiview``    MV-InfoNCE, MV-DHEL                                       ``clip``   CLIP, ALIGN
+``negclip``      NegCLIP, DeGLA    ``local_pairs``  CL2L    ``focal_contrastive``  RO-ViT's focal form of CLIP
 ``similarity``   sums over the columns of a similarity matrix, dense or in blocks
 ``gathering``    rows and means over processes    ``queue``  ``temperature``  ``checking``   parts
 ``diagnostics``  alignment, uniformity, rank, hardness of negatives, ``CollapseWatch``

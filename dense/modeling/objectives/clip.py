@@ -13,7 +13,7 @@ from dense.modeling.objectives.diagnostics import modality_gap
 from dense.modeling.objectives.similarity import Columns, row_lse
 from dense.modeling.registries import OBJECTIVES
 
-__all__ = ["ALIGN", "CLIP"]
+__all__ = ["ALIGN", "CLIP", "caption_columns"]
 
 
 @OBJECTIVES.register
@@ -59,29 +59,42 @@ class CLIP(Objective):
 
     def compute(self, batch: Batch, captions: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """See the class."""
-        if captions is not None and captions.shape != (batch.size,):
-            raise DataError(f"captions: shape {tuple(captions.shape)}, expected ({batch.size},), one id per pair.")
-        everyone = None if captions is None or self.duplicates == "ignore" else batch.gathered(captions)
-        groups = None if captions is None or everyone is None else (captions, everyone)
-        to_text, to_image = (batch.mean(self._rows(batch, view, groups)) for view in (0, 1))
-        loss = (to_text + to_image) / 2
-        return loss, {"image_to_text": to_text, "text_to_image": to_image}
+        to_text, to_image = self.both_directions(batch, captions, self.label_smoothing)
+        return (to_text + to_image) / 2, {"image_to_text": to_text, "text_to_image": to_image}
+
+    def both_directions(
+        self, batch: Batch, captions: Tensor | None, smoothing: float, further: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean losses of images and of texts; ``further`` ``(B,)``: logarithm of what other columns add to the images' sums."""
+        groups = None if self.duplicates == "ignore" else caption_columns(batch, captions)
+        to_text = batch.mean(self._rows(batch, 0, groups, smoothing, further))
+        return to_text, batch.mean(self._rows(batch, 1, groups, smoothing))
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         """The shared figures and ``modality_gap``."""
         return super().diagnose(batch) | {"modality_gap": modality_gap(batch.views[0], batch.views[1])}
 
-    def _rows(self, batch: Batch, view: int, groups: tuple[Tensor, Tensor] | None) -> Tensor:
+    def _rows(
+        self,
+        batch: Batch,
+        view: int,
+        groups: tuple[Tensor, Tensor] | None,
+        smoothing: float,
+        further: Tensor | None = None,
+    ) -> Tensor:
+        """``(B,)`` losses."""
         query, columns = batch.views[view], batch.columns[1 - view]
         masked = groups if self.duplicates == "mask" else None
         kept = Columns(mask=batch.mask, groups=masked, always=batch.own)
         lse = row_lse(query, columns, batch.scale, kept, chunk=batch.chunk)
+        if further is not None:
+            lse = torch.logaddexp(lse, further)
         positive = batch.positives(0, 1)
         if groups is not None and self.duplicates == "positive":
             positive = (query * _group_means(columns, groups)).sum(1)
-        target = (1 - self.label_smoothing) * positive
-        if self.label_smoothing:
-            target = target + self.label_smoothing * (query * _column_mean(columns, kept)).sum(1)
+        target = (1 - smoothing) * positive
+        if smoothing:
+            target = target + smoothing * (query * _column_mean(columns, kept)).sum(1)
         return lse - target * batch.scale
 
 
@@ -92,6 +105,15 @@ class ALIGN(CLIP):
     @configurable
     def __init__(self, *, label_smoothing: float = 0.1, temperature: float = 1.0, **common: Any) -> None:  # noqa: ANN401
         super().__init__(label_smoothing=label_smoothing, temperature=temperature, **common)
+
+
+def caption_columns(batch: Batch, captions: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    """Ids of the captions of this process ``(B,)`` and of all ``(N,)``. Raises: DataError for another shape."""
+    if captions is None:
+        return None
+    if captions.shape != (batch.size,):
+        raise DataError(f"captions: shape {tuple(captions.shape)}, expected ({batch.size},), one id per pair.")
+    return captions, batch.gathered(captions)
 
 
 def _group_means(columns: Tensor, groups: tuple[Tensor, Tensor]) -> Tensor:

@@ -5,8 +5,11 @@ from detectron2.config import CfgNode
 import dense.modeling.objectives.cacr
 import dense.modeling.objectives.clip
 import dense.modeling.objectives.dcl
+import dense.modeling.objectives.focal_contrastive
 import dense.modeling.objectives.infonce
+import dense.modeling.objectives.local_pairs
 import dense.modeling.objectives.multiview
+import dense.modeling.objectives.negclip
 import dense.modeling.objectives.swav  # noqa: F401  importing registers them
 from dense.modeling.objectives.base import Objective
 from dense.modeling.registries import OBJECTIVES
@@ -46,6 +49,10 @@ def objective_node(name: str = "") -> CfgNode:
     node.FREEZE_PROTOTYPES_ITERS = 0  # SwAV: first steps without gradient for prototypes (313 at batch 4096, 5005 at 256)
     node.QUEUE_START = 0  # SwAV: step from which the queue is used (published: epoch 15)
     node.LABEL_SMOOTHING, node.DUPLICATES = 0.0, "mask"  # CLIP, ALIGN (0.1): equal captions: "mask", "positive", "ignore"
+    node.FOCAL_ALPHA, node.FOCAL_GAMMA = 0.5, 1.0  # FocalContrastive: weight of true pairs, exponent
+    node.LOCAL_TEMPERATURE, node.LOCAL_SMOOTHING = 0.1, 0.1  # CL2L: of the local pairs
+    node.W_IGC, node.W_TGC, node.W_DISTILL = 0.1, 0.1, 0.005  # DeGLA: image-grounded, text-grounded, distillation
+    node.TGC_LAYOUT = "own"  # DeGLA: false versions of a caption's own; "published" = as the public code pairs them
     return node
 
 

@@ -52,7 +52,7 @@ def cfg(dataset_name):
     return Node(
         SEED=11,
         SOLVER=Node(IMS_PER_BATCH=2),
-        DATALOADER=Node(NUM_WORKERS=0, FILTER_EMPTY_ANNOTATIONS=True),
+        DATALOADER=Node(NUM_WORKERS=0, SAMPLER_TRAIN="TrainingSampler", FILTER_EMPTY_ANNOTATIONS=True),
         DATASETS=Node(
             TRAIN=(dataset_name,),
             TEST=(dataset_name,),

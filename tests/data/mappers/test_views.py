@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from dense.data.formats.picture_sets import read_picture_folder
-from dense.data.mappers.views import SKIPPED, ViewMapper, ViewSettings
+from dense.data.mappers.replacement import SKIPPED
+from dense.data.mappers.views import ViewMapper, ViewSettings
 from dense.data.transforms.views import VIEW_MODES
 from dense.errors import DataError
 

@@ -35,9 +35,12 @@ class Case:
 
 @pytest.fixture(scope="session")
 def arrays(golden):
-    """All arrays of the file."""
-    with np.load(golden("objectives.npz"), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """All arrays of both files."""
+    found = {}
+    for part in ("objectives.npz", "objectives_captions.npz"):
+        with np.load(golden(part), allow_pickle=False) as file:
+            found |= {name: file[name] for name in file.files}
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,8 @@ def test_objective__default_node__builds_and_trains(name, rows):
     node = objective_node(name)
     node.DIM, node.DIAG_PERIOD, node.PROTOTYPES = 8, 1, 12
     views = rows(dtype=torch.float32)
-    extra = {"key": views[1].detach()} if name == "CACRMomentum" else {}
+    teacher = {"teacher_image": views[1].detach(), "teacher_text": views[0].detach()}
+    extra = {"CACRMomentum": {"key": views[1].detach()}, "DeGLA": teacher}.get(name, {})
     output = build_objective(node)(views, **extra)
     output.loss.backward()
     assert output.loss.dtype == torch.float32

@@ -10,6 +10,7 @@ from dense.modeling.objectives.clip import CLIP
 from dense.modeling.objectives.dcl import DCL, DCLW
 from dense.modeling.objectives.infonce import InfoNCE
 from dense.modeling.objectives.multiview import MVDHEL, MVInfoNCE
+from dense.modeling.objectives.negclip import DeGLA, NegCLIP
 from dense.modeling.objectives.sinkhorn import sinkhorn
 from dense.modeling.objectives.swav import SwAV
 
@@ -58,6 +59,33 @@ def clip(case, chunk):
     return CLIP(label_smoothing=smoothing, temperature=0.1, chunk_size=chunk)
 
 
+def image_text(inputs):
+    """Both views; what else the case has, three false captions to one, becomes further inputs of the objective."""
+    size = len(inputs["image"])
+    for name in ("neg_text", "t_neg"):
+        if name in inputs:
+            inputs[f"{name} by caption"] = inputs[name].unflatten(0, (size, -1))
+    return [inputs["image"], inputs["text"]]
+
+
+def negclip(case, chunk):
+    return NegCLIP(temperature=0.1, chunk_size=chunk)
+
+
+def degla(case, chunk):
+    weights = (case.const("w_igc"), case.const("w_tgc"), case.const("w_dist"))
+    names = dict(zip(("image_weight", "text_weight", "distill_weight"), weights, strict=True))
+    layout, scale = case.const("tgc_layout"), case.const("tgc_scale")
+    return DeGLA(temperature=0.1, layout=layout, text_scale=scale, chunk_size=chunk, **names)
+
+
+TEACHER = {
+    "hard": "neg_text by caption",
+    "teacher_image": "t_image",
+    "teacher_text": "t_text",
+    "teacher_hard": "t_neg by caption",
+}
+
 RUNS = {
     "ntxent_t0.1": (infonce("ntxent"), pair, {}),
     "ntxent_t0.5": (infonce("ntxent"), pair, {}),
@@ -78,6 +106,8 @@ RUNS = {
     **{f"cacr_momentum_{cost}": (cacr_momentum, many, {"key": "k"}) for cost in ("rbf", "euclidean")},
     "clip": (clip, lambda i: [i["image"], i["text"]], {}),
     "align_label_smoothing": (clip, lambda i: [i["image"], i["text"]], {}),
+    "negclip": (negclip, image_text, {"hard": "neg_text by caption"}),
+    **{f"degla_tgc_{layout}": (degla, image_text, TEACHER) for layout in ("own", "published")},
 }
 
 
@@ -94,7 +124,8 @@ def run(case, chunk=0, dtype=torch.float64):
         objective.queue.push(F.normalize(inputs["queue"], dim=-1))
     if "log_scale" in inputs:
         objective.temperature.log_scale = torch.nn.Parameter(inputs["log_scale"].detach().clone())
-    output = objective(views_of(inputs), **{role: inputs[name] for role, name in roles.items()})
+    views = views_of(inputs)
+    output = objective(views, **{role: inputs[name] for role, name in roles.items()})
     output.loss.backward()
     if "log_scale" in inputs:
         inputs["log_scale"].grad = objective.temperature.log_scale.grad
@@ -133,6 +164,9 @@ def test_objective__float32__within_the_readme_tolerance(case, name):
         ("cacr", {"attraction": "attraction", "repulsion": "repulsion"}),
         ("clip", {"image_to_text": "image_to_text", "text_to_image": "text_to_image"}),
         ("align_label_smoothing", {"image_to_text": "image_to_text", "text_to_image": "text_to_image"}),
+        ("negclip", {"image_to_text": "image_to_text", "text_to_image": "text_to_image"}),
+        ("degla_tgc_own", {"image_grounded": "igc", "text_grounded": "tgc", "distill": "distill"}),
+        ("degla_tgc_published", {"image_grounded": "igc", "text_grounded": "tgc", "distill": "distill"}),
     ],
 )
 def test_objective__named_parts__golden(case, name, terms):

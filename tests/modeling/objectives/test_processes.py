@@ -11,8 +11,10 @@ import torch
 from dense.modeling.objectives.cacr import CACR, CACRMomentum
 from dense.modeling.objectives.clip import CLIP
 from dense.modeling.objectives.dcl import DCL, DCLW
+from dense.modeling.objectives.focal_contrastive import FocalContrastive
 from dense.modeling.objectives.infonce import InfoNCE
 from dense.modeling.objectives.multiview import MVDHEL, MVInfoNCE
+from dense.modeling.objectives.negclip import DeGLA, NegCLIP
 from dense.modeling.objectives.swav import SwAV
 
 SIZE, DIM, TAU = 8, 6, 0.2
@@ -38,7 +40,11 @@ OBJECTIVES = {
     "cacr_rbf": lambda: CACRMomentum(temperature=TAU),
     "cacr_euclidean": lambda: CACRMomentum(temperature=TAU, cost="euclidean"),
     "clip": lambda: CLIP(temperature=TAU, chunk_size=3),
+    "focal": lambda: FocalContrastive(temperature=TAU, chunk_size=3),
+    "negclip": lambda: NegCLIP(temperature=TAU),
+    "degla": lambda: DeGLA(temperature=TAU, chunk_size=5),
 }
+LEARNT = ("clip", "focal", "negclip", "degla")
 
 
 def step(name, part):
@@ -57,6 +63,13 @@ def step(name, part):
             extra["visible"] = seen[:, part]
         if name == "supcon":
             extra["labels"] = labels[part]
+        if name in ("negclip", "degla"):
+            extra["hard"] = (given[0, part, None] * torch.tensor([[[0.5], [-2.0]]]) + given[1, part, None] ** 2) @ projection
+            extra["hard_mask"] = seen.T[part]
+            extra["captions"] = labels[part]
+            extra["hard_ids"] = torch.stack([labels[part], labels[part] + 1], dim=1)
+        if name == "degla":
+            extra |= {"teacher_image": views[1].detach(), "teacher_text": views[0].detach()}
         losses.append(objective(views, weights=weights[part], **extra).loss)
     sum(losses).backward()
     gradients = [projection.grad, *(p.grad.double() for p in objective.parameters())]
@@ -98,7 +111,7 @@ def together(tmp_path_factory):
 def test_objective__two_processes__loss_and_gradients_of_one(name, split, together):
     """Catches labels without the rank's offset, gradients W times too small, and a lost column half of the gradient."""
     alone = [value for group in step(name, slice(0, SIZE)) for value in group]
-    tolerance = 1e-6 if name == "clip" else 1e-10  # the learnt temperature is float32
+    tolerance = 1e-6 if name in LEARNT else 1e-10  # the learnt temperature is float32
     for found, expected in zip(together[f"{name} {split}"], alone, strict=True):
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 

@@ -1,0 +1,3 @@
+"""Benchmarks of DITO, one file each."""
+
+__all__: list[str] = []
