@@ -11,16 +11,13 @@ A seed changes first weights, order, views and fine-tuning. Runs that are done a
 """
 
 import argparse
-import datetime
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_videos import table
-from benchmarks.world_study import ROOT, link_world, mean_and_spread, run_tool
-from dense.io import write_json
+from benchmarks.world_study import ROOT, add_study_arguments, link_world, mean_and_spread, report, train
 
 __all__ = ["main"]
 
@@ -53,12 +50,7 @@ class Study:
         return {figure: float(scored[f"test/{figure}"]) for figure in _FIGURES}
 
     def _train(self, config: Path, output: Path, seed: int, extra: Sequence[str], datasets: Path) -> Path:
-        final = output / "model_final.safetensors"
-        if not final.exists():
-            print(f"== {output.name}", flush=True)
-            keys = ["SEED", str(seed), "OUTPUT_DIR", str(output), *extra]
-            run_tool("train_net.py", ["--resume", "--config-file", str(config), *keys], datasets)
-        return final
+        return train(config, output, ["SEED", seed, *extra], datasets)
 
 
 def _rows(study: Study, seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -84,22 +76,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--unlabelled", type=Path, required=True, metavar="DIR", help="world to pretrain on")
     parser.add_argument("--labelled", type=Path, required=True, metavar="DIR", help="world to fine-tune on and to score on")
-    parser.add_argument(
-        "--output", type=Path, default=Path("outputs/world_pretraining"), metavar="DIR", help="default %(default)s"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="default 1 2 3")
-    parser.add_argument("--steps", type=int, metavar="N", help="of each pretraining (default: the configuration's)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
+    add_study_arguments(parser, "outputs/world_pretraining")
     options = parser.parse_args(arguments)
-    lines = table(_rows(Study(options), options.seeds))
+    rows = _rows(Study(options), options.seeds)
     header = [
         "percent, mean and standard deviation over seeds; 100 labelled pictures, 200 held-out ones.",
         "python -m benchmarks.world_pretraining --unlabelled DIR --labelled DIR",
-        f"measured {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}",
     ]
-    print("\n".join([*header, "", *lines]))
-    if options.json:
-        write_json(options.json, {"header": header, "table": lines}, indent=1)
+    report(header, rows, options.json)
     return 0
 
 

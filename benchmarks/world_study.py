@@ -1,6 +1,8 @@
 """What studies on the procedural world share: runs of the tools on given data, and rows of means over seeds."""
 
+import argparse
 import contextlib
+import datetime
 import os
 import statistics
 import subprocess
@@ -9,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.real_videos import table
 from dense.errors import DenseError
+from dense.io import write_json
 
-__all__ = ["ROOT", "datasets_in", "link_world", "mean_and_spread", "run_tool", "train"]
+__all__ = ["ROOT", "add_study_arguments", "datasets_in", "link_world", "mean_and_spread", "report", "run_tool", "train"]
 
 ROOT = Path(__file__).resolve().parent.parent
 """Folder of the repository."""
@@ -65,3 +69,19 @@ def train(config: Path, output: Path, keys: Sequence[object], datasets: Path) ->
         settings = ["OUTPUT_DIR", str(output), *map(str, keys)]
         run_tool("train_net.py", ["--resume", "--config-file", str(config), *settings], datasets)
     return final
+
+
+def add_study_arguments(parser: argparse.ArgumentParser, output: str) -> None:
+    """Options that every study has: ``--output`` (with this default), ``--seeds``, ``--steps``, ``--json``."""
+    parser.add_argument("--output", type=Path, default=Path(output), metavar="DIR", help="default %(default)s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="default 1 2 3")
+    parser.add_argument("--steps", type=int, metavar="N", help="of every pretraining, to try it (default: the configuration's)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
+
+
+def report(header: Sequence[str], rows: Sequence[dict[str, Any]], file: str | None) -> None:
+    """Print a study's table under what it shows and the date, and write both to ``file`` if there is one."""
+    lines, head = table(rows), [*header, f"measured {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}"]
+    sys.stdout.write("\n".join([*head, "", *lines]) + "\n")
+    if file:
+        write_json(file, {"header": head, "table": lines, "rows": list(rows)}, indent=1)

@@ -11,7 +11,6 @@ Test frames are segmented once; all rows get the same numbers. Runs that are don
 """
 
 import argparse
-import datetime
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -21,8 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.real_videos import table
-from benchmarks.world_study import ROOT, datasets_in, link_world, mean_and_spread, run_tool
+from benchmarks.world_study import ROOT, add_study_arguments, datasets_in, link_world, mean_and_spread, report, run_tool
 from dense.config import load_config
 from dense.engine.launch import Process
 from dense.engine.scoring import evaluate_model
@@ -152,13 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--segmenter", type=Path, required=True, metavar="FILE", help="weights of configs/world/ctvis_lite0.yaml"
     )
-    parser.add_argument(
-        "--output", type=Path, default=Path("outputs/world_tracking"), metavar="DIR", help="default %(default)s"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="default 1 2 3")
+    add_study_arguments(parser, "outputs/world_tracking")
     parser.add_argument("--copies", type=int, default=2, metavar="K", help="of each clip in the cache (default %(default)s)")
-    parser.add_argument("--steps", type=int, metavar="N", help="of each training (default: the configuration's)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
     options = parser.parse_args(arguments)
     options.segmenter = options.segmenter.resolve()
     for name in ("train", "test"):
@@ -167,12 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
     header = [
         "percent, mean and standard deviation over seeds, which change order, noise and first weights of tracker and refiner;",
         "the segmenter is the same for all. python -m benchmarks.world_tracking --train DIR --test DIR --segmenter FILE",
-        f"measured {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}",
     ]
-    lines = table(rows)
-    print("\n".join([*header, "", *lines]))
-    if options.json:
-        write_json(options.json, {"header": header, "table": lines, "rows": rows}, indent=1)
+    report(header, rows, options.json)
     return 0
 
 

@@ -12,7 +12,6 @@ A seed changes first weights, order and crops of all stages. Runs that are done 
 """
 
 import argparse
-import datetime
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_videos import table
-from benchmarks.world_study import ROOT, datasets_in, link_world, mean_and_spread, train
+from benchmarks.world_study import ROOT, add_study_arguments, datasets_in, link_world, mean_and_spread, report, train
 from dense.config import load_config
 from dense.data.categories import word_split
 from dense.data.datasets.images import resolve_instances
@@ -138,21 +136,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--train", type=Path, required=True, metavar="DIR", help="world of words to learn from")
     parser.add_argument("--test", type=Path, required=True, metavar="DIR", help="world whose validation pictures are scored")
-    parser.add_argument("--output", type=Path, default=Path("outputs/world_words"), metavar="DIR", help="default %(default)s")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="default 1 2 3")
-    parser.add_argument("--steps", type=int, metavar="N", help="of every training, to try it (default: the configurations')")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
+    add_study_arguments(parser, "outputs/world_words")
     options = parser.parse_args(arguments)
-    lines = table(_rows(Study(options), options.seeds))
+    rows = _rows(Study(options), options.seeds)
     header = [
         "percent, mean and standard deviation over seeds; 44 categories with boxes in training, 12 (novel) in captions only.",
         f"by chance: categories of the detections drawn at random, mean of {_DRAWS} draws.",
         "python -m benchmarks.world_words --train DIR --test DIR",
-        f"measured {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}",
     ]
-    print("\n".join([*header, "", *lines]))
-    if options.json:
-        write_json(options.json, {"header": header, "table": lines}, indent=1)
+    report(header, rows, options.json)
     return 0
 
 
